@@ -1,0 +1,71 @@
+"""What the single-run rules share: one evaluation an experiment, compared with the incumbent's recorded value by a margin."""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+from collections.abc import Sequence
+
+from autoresearch.contracts import Settings, Situation
+from autoresearch.records import Experiment, Kind, Measure, Measurement, Outcome, Step, Verdict
+
+_KINDS = {Outcome.TIMEOUT: Kind.TIMEOUT, Outcome.TAMPERING: Kind.INVALID}
+
+
+def seed_for(settings: Settings, n: int, index: int) -> int:
+    """The seed of a measurement, from run seed, experiment and index alone; fits in 31 bits."""
+    return int.from_bytes(hashlib.sha256(f"{settings.seed}/{n}/{index}".encode()).digest()[:4], "big") >> 1
+
+
+def failure(measurements: Sequence[Measurement]) -> Verdict | None:
+    """The verdict of an experiment whose evaluation failed, None if none did."""
+    for m in measurements:
+        if not m.ok:
+            return Verdict(_KINDS.get(m.outcome, Kind.CRASH), m.outcome.value, m.words)
+    return None
+
+
+def values(experiment: Experiment, metric: str) -> list[float]:
+    return [m.values[metric] for m in experiment.own if m.ok]
+
+
+def min_effect(situation: Situation) -> float:
+    """The smallest gain worth keeping, in the metric's unit."""
+    settings = situation.settings
+    return settings.min_effect + settings.min_effect_relative * abs(situation.baseline.value or 0.0)
+
+
+def measure_baseline(situation: Situation, count: int) -> Step | None:
+    """Ask for the baseline's evaluations; None when all `count` are there."""
+    current = situation.current
+    failed = failure(current.own)
+    if failed is not None:
+        return failed
+    done = len(current.own)
+    if done < count:
+        return Measure(of=0, arm="baseline", seed=seed_for(situation.settings, 0, done), phase="baseline")
+    return None
+
+
+def judge(situation: Situation, margin: float) -> Step:
+    """One evaluation; kept if it beats the incumbent's value by more than `margin` (oriented: larger is better)."""
+    current, settings = situation.current, situation.settings
+    own = current.own
+    if not own:
+        return Measure(of=current.n, arm="candidate", seed=seed_for(settings, current.n, 0), phase="first")
+    failed = failure(own)
+    if failed is not None:
+        return failed
+    value, bar = own[-1].values[settings.metric], situation.incumbent.value
+    assert bar is not None
+    gain = settings.sign() * (value - bar)
+    if gain > margin:
+        return Verdict(Kind.KEEP, "better", f"{value:.6g} against {bar:.6g}", value)
+    reason = "tie" if gain == 0 else "worse" if gain < 0 else "screened"
+    words = f"{value:.6g} against {bar:.6g}" + (f", needs more than {margin:.3g}" if reason == "screened" else "")
+    return Verdict(Kind.DISCARD, reason, words, value)
+
+
+def baseline_verdict(situation: Situation, words: str) -> Verdict:
+    found = values(situation.current, situation.settings.metric)
+    return Verdict(Kind.KEEP, "baseline", words, statistics.fmean(found) if len(set(found)) > 1 else found[0])

@@ -1,0 +1,140 @@
+"""What one session of a run holds in hand: its parts and settings, the ledger's history, the candidates in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autoresearch.budget import Budget, Ending, Spending
+from autoresearch.contracts import Acceptance, Brief, Ledger, Proposer, Runner, Settings, Situation, Strategy, Workspace
+from autoresearch.records import Candidate, ChainedEvent, Event, Experiment
+
+OUTAGE_WAITS_S = (1.0, 5.0, 30.0, 60.0, 300.0, 600.0)
+
+Watch = Callable[[str, Mapping[str, Any]], None]
+"""Told of each event as it is recorded, and of what starts: a word and details. Must not raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A guard: a further metric with bounds."""
+
+    name: str
+    low: float = -math.inf
+    high: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOrder:
+    """A command that must exit 0, on every keep or on every so many."""
+
+    name: str
+    command: str
+    every: int = 1
+    retries: int = 0
+    timeout_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one session of a run is made of, besides the parts.
+
+    Attributes:
+        lag: how many experiments may be asked ahead of the decisions; stored with the run.
+        timeout_s: of an evaluation; None is three times the slowest baseline and 30 s, infinite is none.
+        breakers: stop after many failures in a row.
+        folder: where an experiment's files go; None keeps none.
+        brief: renders a prompt.
+    """
+
+    run: str
+    settings: Settings
+    lag: int = 1
+    proposals: int = 1
+    evaluations: int = 1
+    timeout_s: float | None = None
+    baseline_timeout_s: float = 6 * 3600.0
+    proposal_timeout_s: float = 900.0
+    guards: tuple[Bound, ...] = ()
+    checks: tuple[CheckOrder, ...] = ()
+    target: float | None = None
+    breakers: bool = True
+    outage_waits_s: tuple[float, ...] = OUTAGE_WAITS_S
+    folder: Callable[[int], Path] | None = None
+    brief: Callable[[Brief], str] = field(default=lambda brief: "")
+    poll_s: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The implementations behind the contracts."""
+
+    ledger: Ledger
+    workspace: Workspace
+    runner: Runner
+    proposer: Proposer
+    strategy: Strategy
+    acceptance: Acceptance
+
+
+class Ended(Exception):
+    """Unwinds the loop to its end."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.words)
+        self.ending = ending
+
+
+class Books:
+    """The session's state, of which the ledger is the durable part."""
+
+    def __init__(self, parts: Parts, options: Options, budget: Budget, watch: Watch) -> None:
+        self.parts, self.options, self.watch = parts, options, watch
+        self.history = parts.ledger.history(options.run)
+        self.spending = Spending(budget, self.history)
+        self._candidates: dict[int, Candidate] = {}
+
+    def append(self, *events: Event, durable: bool = False) -> ChainedEvent:
+        last = self.parts.ledger.append(self.options.run, *events, durable=durable)
+        self.watch(last.kind, {"event": last, "n": last.n})
+        return last
+
+    def note(self, n: int | None, what: str, **details: Any) -> None:
+        self.append(Event("note", n, {"what": what, **details}))
+
+    def experiment(self, n: int) -> Experiment:
+        return self.history.experiments[n]
+
+    def candidate(self, n: int) -> Candidate:
+        if n not in self._candidates:
+            self._candidates[n] = self.parts.workspace.load(self.experiment(n))
+        return self._candidates[n]
+
+    def remember(self, candidate: Candidate) -> Candidate:
+        self._candidates[candidate.n] = candidate
+        return candidate
+
+    def forget(self, n: int) -> None:
+        """Let go of what is decided and will rarely be asked for again."""
+        for k in [k for k in self._candidates if k <= n and k not in (0, self.history.incumbent.n)]:
+            del self._candidates[k]
+
+    def situation(self, phase: str, n: int) -> Situation:
+        e = self.experiment(n)
+        incumbent = self.history.incumbent if self.history.line else e
+        return Situation(phase, self.options.settings, e, incumbent, self.history)
+
+    def folder(self, n: int) -> Path | None:
+        return self.options.folder(n) if self.options.folder else None
+
+    def earlier(self, n: int) -> Callable[[str], int | None]:
+        """Which experiment before n has a tree first: the same whatever runs ahead."""
+
+        def known(tree: str) -> int | None:
+            k = self.history.trees.get(tree)
+            return k if k is not None and k < n else None
+
+        return known

@@ -1,0 +1,21 @@
+"""The command line: parses and shows, decides nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line; errors of ours are one message and an exit code, never a traceback."""
+    from autoresearch.cli.app import app
+    from autoresearch.errors import AutoresearchError
+
+    try:
+        app()
+    except AutoresearchError as error:
+        print(f"autoresearch: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a reader such as `head` went away
+        sys.exit(0)

@@ -1,0 +1,300 @@
+"""Commands that look at runs, and the ones that end, tidy or remove them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from autoresearch import git, lock
+from autoresearch.cli.view import baseline_line, experiment_line
+from autoresearch.errors import AutoresearchError, OwnedElsewhere, SetupError, UnknownName
+from autoresearch.history import History
+from autoresearch.ledger import SqliteLedger
+from autoresearch.paths import cache_root
+from autoresearch.records import Experiment
+from autoresearch.report import (
+    experiment_row,
+    export_jsonl,
+    headline,
+    show_counts,
+    show_number,
+    summary,
+    tsv_header,
+    tsv_row,
+)
+from autoresearch.session import Project
+from autoresearch.task import FILE
+from autoresearch.task.units import show_seconds
+
+
+def _print(*lines: str) -> None:
+    for line in lines:
+        sys.stdout.write(line + "\n")
+
+
+def _open(folder: Path, name: str | None) -> tuple[Project, SqliteLedger, str]:
+    project = Project.find(folder)
+    ledger = project.ledger(read_only=True)
+    return project, ledger, project.pick(ledger, name).run
+
+
+def overview(folder: Path) -> None:
+    """What this folder's state is, and the one command to type next."""
+    try:
+        project = Project.find(folder)
+    except SetupError:
+        _print("no task here yet", "next: autoresearch init (or autoresearch demo, to see one work)")
+        return
+    if not project.paths.ledger.is_file():
+        _print(f"{project.folder}: a task, no run yet", "next: autoresearch check, then autoresearch run")
+        return
+    ledger = project.ledger(read_only=True)
+    run = project.pick(ledger, None).run
+    _standing(project, ledger, run)
+
+
+def show_status(folder: Path, name: str | None, *, as_json: bool) -> None:
+    project, ledger, run = _open(folder, name)
+    if as_json:
+        owner = lock.owner(project.paths.run(run).lock)
+        _print(json.dumps({**summary(ledger.history(run)), "owner": owner}, ensure_ascii=False))
+    else:
+        _standing(project, ledger, run)
+
+
+def _standing(project: Project, ledger: SqliteLedger, name: str) -> None:
+    history = ledger.history(name)
+    run = history.run
+    assert run is not None
+    owner = lock.owner(project.paths.run(name).lock)
+    state = f"running, {owner}" if owner else run.status + (f" ({run.stop_words})" if run.stop_words else "")
+    found = summary(history)
+    _print(f"run {name} of {run.task}: {state}")
+    if history.line:
+        base = history.experiments[0].value
+        assert base is not None
+        _print(baseline_line(history), headline(run, base, history.incumbent))
+    cost = f" · {history.cost_usd:.2f} USD" if history.cost_usd else ""
+    worked = run.worked_s + (max(0.0, run.last_at - run.session_at) if run.session_at else 0.0)
+    _print(f"{show_counts(found['counts'])} · {history.evaluations} evaluations · {show_seconds(worked)}{cost}")
+    last = next((e for e in reversed(history.experiments) if e.decided and e.n), None)
+    if last is not None:
+        _print("last: " + experiment_line(last, history).strip())
+    _print(f"next: {_next(project, history, owner)}")
+
+
+def _next(project: Project, history: History, owner: str) -> str:
+    assert history.run is not None
+    if owner:
+        return "autoresearch stop (it goes on later)"
+    if history.run.status == "finished" and len(history.line) > 1:
+        return f"git merge autoresearch/{history.run.run}, or autoresearch run --from {history.run.run}"
+    return "autoresearch run" if (project.folder / FILE).is_file() else "autoresearch log"
+
+
+def show_log(folder: Path, name: str | None, *, as_json: bool, limit: int) -> None:
+    _, ledger, run = _open(folder, name)
+    history = ledger.history(run)
+    decided = [e for e in history.experiments if e.decided]
+    decided = decided[-limit:] if limit else decided
+    if as_json:
+        _print(json.dumps([experiment_row(e) for e in decided], ensure_ascii=False))
+        return
+    for e in decided:
+        mark = "  (rolled back)" if e.rolled_back else "  (taken back: the set-up was broken)" if e.lost else ""
+        _print(baseline_line(history) if e.n == 0 else experiment_line(e, history) + mark)
+
+
+def verify_chain(folder: Path, name: str | None) -> None:
+    project, ledger, _ = _open(folder, name)
+    for run in [name] if name else [r.run for r in ledger.runs()]:
+        count = ledger.verify(run)
+        problem = _anchors(project, ledger, run)
+        if problem:
+            raise AutoresearchError(problem)
+        _print(f"run {run}: {count} events, the chain holds, and the keeps on the branch name it")
+
+
+def _anchors(project: Project, ledger: SqliteLedger, run: str) -> str:
+    """Each keep's commit has to name the hash of the event that decided it: an anchor outside the ledger's file."""
+    location = git.locate(project.folder)
+    if location is None:
+        return ""
+    for e in ledger.history(run).experiments:
+        if e.kept and e.n and e.kept_commit:
+            try:
+                text = git.run(f"--git-dir={location.git_dir}", "cat-file", "commit", e.kept_commit).decode("utf-8", "replace")
+            except AutoresearchError:
+                return f"the commit {e.kept_commit[:10]} of experiment {e.n} is not in the repository any more"
+            if f"Ledger: {e.decided_hash}" not in text:
+                return f"commit {e.kept_commit[:10]} of experiment {e.n} names another ledger: one of the two was changed"
+    return ""
+
+
+def rebuild_views(folder: Path) -> None:
+    project = Project.find(folder)
+    if not project.paths.ledger.is_file():
+        raise SetupError(f"no run in {project.folder} yet: start one with `autoresearch run`")
+    ledger = project.ledger()
+    _print(f"rebuilt from {ledger.rebuild()} events")
+
+
+def _experiment(ledger: SqliteLedger, run: str, n: int) -> Experiment:
+    experiments = ledger.history(run).experiments
+    if n >= len(experiments):
+        raise SetupError(f"run {run} has experiments 0 to {len(experiments) - 1}, there is no {n}")
+    return experiments[n]
+
+
+def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) -> None:
+    project, ledger, run = _open(folder, name)
+    e = _experiment(ledger, run, n)
+    names = project.paths.run(run)
+    if as_json:
+        _print(json.dumps({**experiment_row(e), "folder": str(names.experiment(n))}, ensure_ascii=False))
+        return
+    verdict = f"{e.verdict.kind.value} ({e.verdict.reason}): {e.verdict.words}" if e.verdict else f"open ({e.stage})"
+    _print(f"experiment {n} of run {run}: {verdict}")
+    _print(f"{e.operation} on {', '.join(map(str, e.parents)) or 'nothing'} by {e.proposer or 'the owner'}: {e.description}")
+    if e.rolled_back:
+        _print("taken out again by a roll-back")
+    for m in e.measurements:
+        values = ", ".join(f"{k} {show_number(v)}" for k, v in m.values.items()) or f"{m.outcome.value}: {m.words}"
+        memory = f" · {m.peak_mb:.0f} MB ({m.memory_from})" if m.peak_mb is not None else ""
+        _print(f"  {m.phase} {m.arm} (experiment {m.of}, seed {m.seed}): {values} · {show_seconds(m.duration_s)}{memory}")
+    _print(*(f"  {note}" for note in e.notes))
+    if e.commit:
+        _print(f"candidate {e.commit[:10]} · refs/autoresearch/{run}/{n}")
+    if e.parents and e.tree:
+        _print("", _diff(project, ledger, run, e.parents[0], n).rstrip())
+    for m in e.measurements[-1:]:
+        log = names.folder / "experiments" / m.log
+        if m.log and log.is_file():
+            tail = log.read_bytes()[-4000:].decode("utf-8", "replace").splitlines()[-20:]
+            _print("", f"the end of {log}:", *(f"  {line}" for line in tail))
+
+
+def print_diff(folder: Path, name: str | None, n: int, m: int | None) -> None:
+    project, ledger, run = _open(folder, name)
+    e = _experiment(ledger, run, n)
+    other = m if m is not None else (e.parents[0] if e.parents else 0)
+    sys.stdout.write(_diff(project, ledger, run, other, n))
+
+
+def _diff(project: Project, ledger: SqliteLedger, run: str, a: int, b: int) -> str:
+    location = git.locate(project.folder)
+    trees = []
+    for n in (a, b):
+        e = _experiment(ledger, run, n)
+        if not e.tree:
+            return f"experiment {n} has no candidate: {e.verdict.words if e.verdict else 'it is open'}\n"
+        trees.append(e.tree)
+    assert location is not None
+    return git.run(f"--git-dir={location.git_dir}", "diff", "--no-color", "--no-ext-diff", *trees).decode("utf-8", "replace")
+
+
+def draw_plot(folder: Path, name: str | None, out: Path | None) -> None:
+    from autoresearch.plot import Plotter
+
+    project, ledger, run = _open(folder, name)
+    if not ledger.history(run).line:
+        raise SetupError(f"run {run} has no baseline yet: nothing to draw")
+    target = out or project.paths.run(run).progress
+    if target.suffix not in (".png", ".svg", ".pdf"):
+        raise SetupError(f"--out {target}: expected a name that ends in .png, .svg or .pdf")
+    if not Plotter(project.paths.ledger, run, target.absolute()).finish():
+        raise SetupError(f"cannot draw {target}: is its folder writable?")
+    _print(str(target))
+
+
+def stop_run(folder: Path, name: str | None, *, finish: bool) -> None:
+    project = Project.find(folder)
+    reader = project.ledger(read_only=True)
+    running = [r.run for r in reader.runs() if lock.owner(project.paths.run(r.run).lock)]
+    if name is None and not running:
+        _print("no run is working here")
+        return
+    run = project.pick(reader, name or running[-1]).run
+    if run not in running:
+        _print(f"nobody works on run {run}")
+        return
+    ledger = project.ledger()
+    request = ledger.request(run, "stop", {"finish": finish})
+    deadline = time.monotonic() + (3600 * 24 if finish else 15)
+    while lock.owner(project.paths.run(run).lock):
+        if time.monotonic() > deadline:
+            raise OwnedElsewhere(f"run {run} was asked to stop and still works; look at `autoresearch status`")
+        if finish and ledger.answered(request):
+            _print(f"run {run} lets the experiments under way come to their verdicts, then ends")
+            return
+        time.sleep(0.05)
+    _print(f"run {run} has stopped; `autoresearch run {run}` goes on with it")
+
+
+def export_run(folder: Path, name: str | None, kind: str) -> None:
+    if kind not in ("tsv", "jsonl"):
+        raise UnknownName("export", kind, ["tsv", "jsonl"])
+    _, ledger, run = _open(folder, name)
+    history = ledger.history(run)
+    assert history.run is not None
+    if kind == "jsonl":
+        _print(*export_jsonl(history))
+    else:
+        sys.stdout.write(tsv_header(history.run.metric))
+        for e in history.experiments:
+            if e.decided:
+                sys.stdout.write(tsv_row(e))
+
+
+def clean_cache(folder: Path, *, everything: bool) -> None:
+    """Remove cached trees that no live run uses."""
+    from autoresearch.machine import used_bytes
+    from autoresearch.paths import project_key
+    from autoresearch.workspace.tree import remove
+
+    root = cache_root()
+    if everything:
+        folders = [p for p in root.iterdir() if p.is_dir()] if root.is_dir() else []
+    else:
+        folders = [root / project_key(Project.find(folder).folder)]
+    freed = 0
+    for project in folders:
+        for run in sorted(project.iterdir()) if project.is_dir() else []:
+            if _in_use(run):
+                _print(f"{run.name}: in use, left alone")
+                continue
+            freed += used_bytes(run)
+            remove(run)
+        if project.is_dir() and not any(project.iterdir()):
+            project.rmdir()
+    _print(f"{freed / 1e6:.1f} MB freed")
+
+
+def _in_use(cache: Path) -> bool:
+    """Whether a live process holds the run that a cache folder belongs to: its own lock says so."""
+    return bool(lock.owner(cache / "owner.lock"))
+
+
+def remove_run(folder: Path, name: str, *, yes: bool) -> None:
+    import typer
+
+    project = Project.find(folder)
+    ledger = project.ledger()
+    run = project.pick(ledger, name).run
+    names = project.paths.run(run)
+    with lock.OwnerLock(names.lock, run):
+        if not yes and not typer.confirm(f"remove run {run} with all its records and candidates?", default=False):
+            raise SetupError("nothing was removed")
+        location = git.locate(project.folder)
+        if location is not None:
+            here = f"--git-dir={location.git_dir}"
+            refs = git.run(here, "for-each-ref", "--format=%(refname)", f"refs/autoresearch/{run}").decode().split()
+            rows = "".join(f"delete {ref}\n" for ref in refs)
+            git.run(here, "update-ref", "--no-deref", "--stdin", stdin=rows.encode())
+        ledger.forget(run)
+        shutil.rmtree(names.cache, ignore_errors=True)
+    shutil.rmtree(names.folder, ignore_errors=True)
+    _print(f"run {run} is removed; its branch autoresearch/{run} is yours to keep or delete")

@@ -1,0 +1,193 @@
+"""The command `run`: flags to a session, signals to a stop, endings to exit codes."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+from autoresearch.budget import Ending
+from autoresearch.cli.view import JsonLines, Lines, Live, View, first_lines
+from autoresearch.errors import SetupError
+from autoresearch.loop import Loop
+from autoresearch.report import last_lines
+from autoresearch.session import Project, Session, Wish
+from autoresearch.task import FILE, Task
+from autoresearch.task.units import seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The flags of `run` as typed."""
+
+    name: str | None = None
+    experiments: int | None = None
+    time: str | None = None
+    until: str | None = None
+    proposals: int | None = None
+    evaluations: int | None = None
+    seed: int | None = None
+    new: bool = False
+    start: str | None = None
+    include_dirty: bool = False
+    detach: bool = False
+    yes: bool = False
+    json: bool = False
+
+
+def run_command(folder: Path, flags: Flags, task: Task | None = None) -> int:
+    """Run a session; gives the exit code."""
+    project = Project.find(folder)
+    wish = wish_of(flags)
+    if flags.detach:
+        return _detach(project, flags)
+    with Session(project, wish, task) as session:
+        return anyio.run(_run, session, flags)
+
+
+def wish_of(flags: Flags) -> Wish:
+    limits = []
+    if flags.time:
+        limits.append(_flag_seconds("--time", flags.time))
+    if flags.until:
+        limits.append(until_s(flags.until, datetime.datetime.now()))
+    return Wish(
+        flags.name,
+        flags.new,
+        flags.start,
+        flags.experiments,
+        min(limits) if limits else None,
+        flags.proposals,
+        flags.evaluations,
+        flags.seed,
+        flags.include_dirty,
+        confirmer(flags.yes),
+    )
+
+
+def _flag_seconds(flag: str, text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise SetupError(f"{flag} {text!r}: {error}") from error
+
+
+def until_s(text: str, now: datetime.datetime) -> float:
+    """Seconds from now to the next time the clock shows HH:MM.
+
+    Raises:
+        SetupError: not a clock time.
+    """
+    try:
+        hour, minute = text.split(":")
+        at = now.replace(hour=int(hour), minute=int(minute), second=0, microsecond=0)
+    except ValueError as error:
+        raise SetupError(f"--until {text!r}: expected a clock time as 07:00") from error
+    if at <= now:
+        at += datetime.timedelta(days=1)
+    return (at - now).total_seconds()
+
+
+def confirmer(yes: bool) -> Callable[[str], bool] | None:
+    """How questions are answered: all yes, by the person at the terminal, or by nobody."""
+    if yes:
+        return lambda question: True
+    if not sys.stdin.isatty():
+        return None
+
+    def ask(question: str) -> bool:
+        import typer
+
+        return typer.confirm(question, default=True, err=True)
+
+    return ask
+
+
+async def _run(session: Session, flags: Flags) -> int:
+    began: list[Loop] = []
+    view = _view(session, flags, lambda: began[0].books.spending.left_s() if began else None)
+    lines = first_lines(
+        session.task,
+        session.history,
+        is_new=session.is_new,
+        notices=session.notices,
+        proposer=session.task.proposer[0].kind,
+    )
+    view.begin(lines)
+    signals: list[int] = []
+    code = 2
+    try:
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(_hear_signals, began, signals)
+            ending = await session.work(view.saw, began.append)
+            tasks.cancel_scope.cancel()
+        code = 128 + signals[0] if signals and ending.reason == "signal" else ending.code
+    finally:
+        view.end(last_lines(session.history), code)
+    return code
+
+
+def _view(session: Session, flags: Flags, left_s: Callable[[], float | None]) -> View:
+    if flags.json:
+        return JsonLines(session.history)
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        return Live(session.task, session.history, left_s)
+    return Lines(session.history)
+
+
+async def _hear_signals(
+    began: list[Loop], seen: list[int], *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """The first signal ends the session cleanly, the second at once."""
+    if not sys.stdin.isatty():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for signum in signals:
+            if seen:
+                os._exit(128 + signum)
+            seen.append(signum)
+            while not began:
+                await anyio.sleep(0.01)
+            began[0].stop(Ending("signal", f"stopped by {signal.Signals(signum).name}"))
+
+
+def _detach(project: Project, flags: Flags) -> int:
+    """Start the same command in the background, with its output in the run's folder."""
+    with Session(project, wish_of(flags)) as session:  # every refusal comes here, in the foreground
+        name = session.run.run
+        out = project.paths.run(name).output
+        lines = first_lines(
+            session.task,
+            session.history,
+            is_new=session.is_new,
+            notices=session.notices,
+            proposer=session.task.proposer[0].kind,
+        )
+    argv = [sys.executable, "-m", "autoresearch", "run", name, "--folder", str(project.folder), "--yes"]
+    for flag, value in (
+        ("-n", flags.experiments),
+        ("--time", flags.time),
+        ("--until", flags.until),
+        ("--proposals", flags.proposals),
+        ("--evaluations", flags.evaluations),
+    ):
+        argv += [flag, str(value)] if value is not None else []
+    with open(out, "ab") as file:
+        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+    time.sleep(0.2)
+    for line in [*lines, f"in the background as process {child.pid} · output: {out} · look: autoresearch status"]:
+        sys.stdout.write(line + "\n")
+    return 0 if child.poll() in (None, 0) else child.returncode
+
+
+__all__ = ["FILE", "Flags", "run_command", "until_s", "wish_of"]

@@ -1,0 +1,260 @@
+"""What a run shows while it works: a live view in a terminal, a line an experiment elsewhere, JSON lines for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from autoresearch.history import History
+from autoresearch.records import ChainedEvent, Experiment
+from autoresearch.report import counts, experiment_row, show_change, show_counts, show_number, summary
+from autoresearch.task import Task
+from autoresearch.task.units import show_seconds
+
+_MARKS = {"keep": "keep", "discard": "discard", "crash": "crash", "timeout": "timeout", "invalid": "invalid"}
+
+
+class View(Protocol):
+    """Shows a session."""
+
+    def begin(self, lines: Sequence[str]) -> None: ...
+    def saw(self, what: str, details: Mapping[str, Any]) -> None: ...
+    def end(self, lines: Sequence[str], code: int) -> None: ...
+
+
+def first_lines(task: Task, history: History, *, is_new: bool, notices: Sequence[str], proposer: str) -> list[str]:
+    """What a run says before it starts, as far as it is known then."""
+    run = history.run
+    assert run is not None
+    better = "lower" if run.direction == "minimize" else "higher"
+    budget = task.budget
+    walls = [f"{budget.experiments} experiments"] if budget.experiments else []
+    walls += [show_seconds(budget.time)] if budget.time else []
+    walls += [f"{budget.evaluations} evaluations"] if budget.evaluations else []
+    walls += [f"{budget.cost_usd:.2f} USD"] if budget.cost_usd else []
+    walls += [f"{budget.tokens} tokens"] if budget.tokens else []
+    lines = [
+        f"run {run.run} ({'new' if is_new else 'goes on'}) of {run.task} · edits {', '.join(task.task.editable)} · "
+        f"{run.metric}, {better} is better",
+        f"budget: {', '.join(walls) or 'none'} · proposer: {proposer} · seed {run.seed} · python: {run.python}",
+        f"your checkout stays as it is · result: branch autoresearch/{run.run} · stop: Ctrl-C (goes on later)",
+    ]
+    return [*lines, *notices]
+
+
+def baseline_line(history: History) -> str:
+    """`baseline 0.9979 ± 0.0004 (3 evaluations of 5.4 min) · sd 0.0002 …`."""
+    e = history.experiments[0]
+    assert history.run is not None
+    assert e.verdict is not None
+    found = [m.values[history.run.metric] for m in e.own if m.ok]
+    spread = f" ± {(max(found) - min(found)) / 2:.2g}" if len(set(found)) > 1 else ""
+    durations = [m.duration_s for m in e.own]
+    of = show_seconds(sum(durations) / len(durations))
+    times = f"{len(found)} evaluation{'s' if len(found) > 1 else ''} of {of}"
+    return f"baseline {show_number(e.value)}{spread} ({times}) · {e.verdict.words}"
+
+
+def experiment_line(e: Experiment, history: History) -> str:
+    """One decided experiment: number, verdict, value, change against the baseline, description, reason."""
+    assert e.verdict is not None
+    base = history.experiments[0].value
+    kind = _MARKS[e.verdict.kind.value]
+    change = show_change(e.value, base) if e.n else ""
+    spent = f" · {show_seconds(sum(m.duration_s for m in e.measurements))}" if e.measurements else ""
+    failed = e.verdict.kind.value not in ("keep", "discard")
+    why = f" ({e.verdict.reason}: {e.verdict.words})" if failed else f" ({e.verdict.reason})"
+    return f"{e.n:>5} {kind:<8} {show_number(e.value):>10} {change:>10}  {e.description}{why}{spent}"
+
+
+def decided(details: Mapping[str, Any], history: History) -> Experiment | None:
+    """The experiment that an event decided, if it did; a keep counts when it is on the branch."""
+    event = details.get("event")
+    if isinstance(event, ChainedEvent) and event.n is not None:
+        e = history.experiments[event.n]
+        if event.kind == "decided" and (not e.kept or not e.n):
+            return e
+        if event.kind == "advanced":
+            return e
+    return None
+
+
+class Lines:
+    """One line an experiment."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def begin(self, lines: Sequence[str]) -> None:
+        self._print(*lines)
+        if self._history.decided >= 0:
+            self._print(baseline_line(self._history))
+
+    def saw(self, what: str, details: Mapping[str, Any]) -> None:
+        e = decided(details, self._history)
+        if e is not None:
+            self._print(baseline_line(self._history) if e.n == 0 else experiment_line(e, self._history))
+        elif what == "waiting":
+            self._print(f"waiting {show_seconds(details['seconds'])}: {details['words']}")
+        elif what == "mended":
+            self._print(details["words"])
+        elif what == "rolled_back":
+            event = details["event"]
+            self._print(f"rolled back to experiment {event.body['to']}: {event.body['words']}")
+        elif what == "note" and details["event"].body.get("what") == "branch":
+            self._print(details["event"].body["words"])
+
+    def end(self, lines: Sequence[str], code: int) -> None:
+        self._print(*lines)
+
+    def _print(self, *lines: str) -> None:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+class JsonLines:
+    """One JSON object a line; `docs/json.md` describes them."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def begin(self, lines: Sequence[str]) -> None:
+        self._put("run", {**summary(self._history), "lines": list(lines)})
+
+    def saw(self, what: str, details: Mapping[str, Any]) -> None:
+        e = decided(details, self._history)
+        if e is not None:
+            self._put("experiment", experiment_row(e))
+        elif what == "waiting":
+            self._put("waiting", {"seconds": details["seconds"], "words": details["words"]})
+        elif what == "rolled_back":
+            self._put("rolled_back", dict(details["event"].body))
+
+    def end(self, lines: Sequence[str], code: int) -> None:
+        self._put("end", {**summary(self._history), "exit_code": code, "lines": list(lines)})
+
+    def _put(self, kind: str, body: Mapping[str, Any]) -> None:
+        run = self._history.run
+        row = {"type": kind, "run": run.run if run else "", "at": time.time(), **body}
+        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+class Live:
+    """The live view of a terminal, redrawn four times a second."""
+
+    _LAST = 10
+
+    def __init__(self, task: Task, history: History, left_s: Any) -> None:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        self._task, self._history, self._left_s = task, history, left_s
+        self._began = time.monotonic()
+        self._running: dict[tuple[str, int], tuple[str, float]] = {}
+        self._waiting = ""
+        self._lines: Sequence[str] = ()
+        self._console = Console()
+        self._live = RichLive(console=self._console, get_renderable=self._render, refresh_per_second=4, transient=True)
+
+    def begin(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._live.start()
+
+    def saw(self, what: str, details: Mapping[str, Any]) -> None:
+        self._waiting = f"waiting {show_seconds(details['seconds'])}: {details['words']}" if what == "waiting" else ""
+        n, slot = details.get("n"), details.get("slot", 0)
+        if what == "evaluating":
+            self._running["evaluation", slot] = (f"experiment {n}: {details['label']}", time.monotonic())
+        elif what == "evaluated":
+            self._running.pop(("evaluation", slot), None)
+        elif what == "proposing":
+            self._running["proposal", slot] = (f"experiment {n}: {details['proposer']} proposes", time.monotonic())
+        elif what == "proposed":
+            self._running = {
+                k: v for k, v in self._running.items() if not (k[0] == "proposal" and v[0].startswith(f"experiment {n}:"))
+            }
+
+    def end(self, lines: Sequence[str], code: int) -> None:
+        self._live.stop()
+        self._console.print(self._table())
+        for line in lines:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _render(self) -> Any:
+        from rich.console import Group
+        from rich.text import Text
+
+        history = self._history
+        rows: list[Any] = []
+        if history.decided >= 0:
+            best, base = history.incumbent, history.experiments[0].value
+            assert history.run is not None
+            gain = show_change(best.value, base) or "±0"
+            head = f"{history.run.metric} {show_number(best.value)}  {gain} against the baseline"
+            rows.append(Text(head + (f"  (experiment {best.n})" if best.n else ""), style="bold green" if best.n else "bold"))
+        rows += [self._bars(), self._table()]
+        now = time.monotonic()
+        rows += [Text(f"▸ {words} · {show_seconds(max(1.0, now - at))}", style="cyan") for words, at in self._running.values()]
+        if self._waiting:
+            rows.append(Text(self._waiting, style="yellow"))
+        return Group(*rows)
+
+    def _bars(self) -> Any:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        grid = Table.grid(padding=(0, 1))
+        for name, used, limit in self._used():
+            grid.add_row(name, ProgressBar(total=limit, completed=min(used, limit), width=40), f"{used:g} of {limit:g}")
+        found = counts(self._history.experiments)
+        total = sum(found.values()) - found["open"]
+        rate = f" · keep rate {found['keep'] / total:.0%}" if total else ""
+        left = self._left_s()
+        clock = f" · {show_seconds(left)} left" if left not in (None, float("inf")) else ""
+        grid.add_row("", show_counts(found) + rate + clock, "")
+        return grid
+
+    def _used(self) -> list[tuple[str, float, float]]:
+        budget, history = self._task.budget, self._history
+        rows: list[tuple[str, float, float]] = []
+        if budget.experiments:
+            rows.append(("experiments", max(0, len(history.incumbents) - 1), budget.experiments))
+        if budget.evaluations:
+            rows.append(("evaluations", history.evaluations, budget.evaluations))
+        if budget.time and history.run is not None:
+            worked = history.run.worked_s + time.monotonic() - self._began
+            rows.append(("minutes", round(worked / 60, 1), round(budget.time / 60, 1)))
+        if budget.cost_usd:
+            rows.append(("USD", round(history.cost_usd, 2), budget.cost_usd))
+        if budget.tokens:
+            rows.append(("tokens", history.tokens, budget.tokens))
+        return rows
+
+    def _table(self) -> Any:
+        from rich.table import Table
+
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        for name, justify in (
+            ("#", "right"),
+            ("verdict", "left"),
+            ("value", "right"),
+            ("", "right"),
+            ("change", "left"),
+        ):
+            table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=name != "change")  # type: ignore[arg-type]
+        colours = {"keep": "green", "discard": "white", "crash": "red", "timeout": "red", "invalid": "magenta"}
+        decided_ = [e for e in self._history.experiments[-self._LAST - 20 :] if e.decided][-self._LAST :]
+        base = self._history.experiments[0].value if self._history.experiments else None
+        for e in decided_:
+            assert e.verdict is not None
+            kind = e.verdict.kind.value
+            words = f"{kind} ({e.verdict.reason})"
+            change = show_change(e.value, base) if e.n else ""
+            table.add_row(str(e.n), words, show_number(e.value), change, e.description, style=colours[kind])
+        return table

@@ -1,0 +1,285 @@
+"""The contracts: what the loop calls, as Protocols. Implementations are siblings that never import each other.
+
+Found by short name, by `module:Class`, or by an entry point of the group `autoresearch.<contract>`; see `find`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from autoresearch.errors import UnknownName
+from autoresearch.history import History, View
+from autoresearch.records import (
+    Candidate,
+    ChainedEvent,
+    Direction,
+    Edits,
+    Event,
+    Experiment,
+    Order,
+    Phase,
+    Plan,
+    Proposal,
+    Report,
+    Request,
+    RunRecord,
+    State,
+    Step,
+)
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a proposer is told: the experiment, its parent, what was known when it was asked.
+
+    Attributes:
+        view: the decided experiments as of this ask; `view.pending` those under way before it.
+        render: makes `text`, the prompt in plain language, for proposers that read.
+        seed: for this experiment's own random generator.
+    """
+
+    n: int
+    operation: str
+    parent: Experiment
+    view: View
+    metric: str
+    direction: Direction
+    seed: int
+    timeout_s: float
+    slot: int = 0
+    render: Callable[[Brief], str] = field(default=lambda brief: "", repr=False)
+
+    @property
+    def text(self) -> str:
+        return self.render(self)
+
+    def random(self, purpose: str = "propose") -> Random:
+        """A generator that depends on run seed, experiment and purpose alone."""
+        from random import Random
+
+        return Random(f"{self.seed}/{self.n}/{purpose}")
+
+
+class Draft(Protocol):
+    """A proposer's private place."""
+
+    log_folder: Path | None
+
+    @property
+    def state(self) -> Any: ...
+    def collect(self) -> tuple[Edits, tuple[str, ...]]: ...
+    def spend(self, cost_usd: float = 0.0, tokens: int = 0) -> None: ...
+    def spent(self) -> tuple[float, int]: ...
+
+
+class FileDraft(Draft, Protocol):
+    """A draft of a project: the parent's files."""
+
+    def read(self, path: str) -> bytes: ...
+    def editable(self) -> list[str]: ...
+    def mode(self, path: str) -> str: ...
+    async def folder(self) -> Path: ...
+
+
+class Proposer(Protocol):
+    """Writes changes. Whatever it raises is a failed proposal, never the end of the run.
+
+    Attributes:
+        name: stands in the ledger and in each keep.
+
+    Raises (from `propose`):
+        Exhausted: there is nothing left to propose; the run ends.
+    """
+
+    name: str
+
+    async def propose(self, brief: Brief, draft: Any) -> Proposal: ...
+
+
+class Strategy(Protocol):
+    """Picks parents and operation. Pure: the same view and number give the same plan."""
+
+    def ask(self, n: int, view: View) -> Plan: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What acceptance knows of the task; `min_effect` in the metric's unit or as a fraction of the baseline."""
+
+    metric: str
+    direction: Direction = "minimize"
+    min_effect: float = 0.0
+    min_effect_relative: float = 0.0
+    noise: str = "auto"
+    seeded: bool = False
+    seed: int = 0
+
+    def sign(self) -> int:
+        return 1 if self.direction == "maximize" else -1
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that acceptance may look at. A pure function of the recorded measurements and settings.
+
+    Attributes:
+        phase: `baseline` (experiment 0 has no verdict), `experiment` (`current` wants one), `between` (after the
+            decision on `current`), `final` (the run ends).
+        current: the experiment in hand; in `final` the baseline, which carries the final's measurements.
+        history: everything decided, read-only.
+    """
+
+    phase: str
+    settings: Settings
+    current: Experiment
+    incumbent: Experiment
+    history: History
+
+    @property
+    def baseline(self) -> Experiment:
+        return self.history.experiments[0]
+
+
+class Acceptance(Protocol):
+    """Turns measurements into verdicts, one step at a time.
+
+    In phase `experiment` a step is a Measure or a Verdict. In `between` it is a Measure, a RollBack or Done; in `final` a
+    Measure or Done. Guards and checks are run by the loop before the first step that is not a discard.
+    """
+
+    def next(self, situation: Situation) -> Step: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one evaluation happens.
+
+    Attributes:
+        folder: its working directory; `scratch` holds its HOME, TMP and result file; None for states.
+        readonly: outside paths it may read and not write.
+    """
+
+    folder: Path | None
+    scratch: Path | None
+    slot: int
+    readonly: tuple[Path, ...] = ()
+    state: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Where the line of incumbents went; `moved` tells whether the branch went along."""
+
+    commit: str
+    moved: bool
+
+
+Known = Callable[[str], int | None]
+"""Which earlier experiment has this tree, None for a new one."""
+
+
+class Workspace(Protocol):
+    """Makes candidates of proposals and places of candidates. Only the owner's thread calls it."""
+
+    def begin(self) -> None: ...
+    def pack(self, content: Edits | State) -> bytes: ...
+    def unpack(self, body: bytes) -> Edits | State: ...
+    def baseline(self, at: float) -> Candidate: ...
+    def load(self, experiment: Experiment) -> Candidate: ...
+    def freeze(self, n: int, parent: Candidate, proposal: Proposal, at: float, known: Known) -> Candidate: ...
+    def rebase(
+        self, candidate: Candidate, parent: Candidate, onto: Candidate, at: float, known: Known, description: str
+    ) -> Candidate: ...
+    def advance(self, tree: str, message: str, tip: str, left_at: str, at: float) -> Advance: ...
+    def follow(self, tip: str, left_at: str) -> Advance: ...
+    def reconcile(self, history: History) -> list[str]: ...
+    async def place(self, slot: int, candidate: Candidate) -> Place: ...
+    def vacate(self, slot: int) -> None: ...
+    def draft(self, slot: int, parent: Candidate, folder: Path | None) -> Draft: ...
+    def close(self) -> None: ...
+
+
+class Runner(Protocol):
+    """Runs evaluations.
+
+    Raises:
+        RunnerLost, DiskFault: the machine's fault; the evaluation is done again, nothing is recorded.
+    """
+
+    async def evaluate(self, place: Place, order: Order) -> Report: ...
+
+
+class Ledger(Protocol):
+    """The durable record. `append` is one transaction; with `durable` it is on disk when the call returns.
+
+    One process appends to a run at a time; any number read, and leave requests.
+    """
+
+    def append(self, run: str, *events: Event, durable: bool = False) -> ChainedEvent: ...
+    def history(self, run: str) -> History: ...
+    def events(self, run: str, *, after: int = 0) -> Iterator[ChainedEvent]: ...
+    def runs(self) -> list[RunRecord]: ...
+    def verify(self, run: str) -> int: ...
+    def rebuild(self) -> int: ...
+    def forget(self, run: str) -> None: ...
+    def put(self, body: bytes) -> str: ...
+    def get(self, key: str) -> bytes: ...
+    def request(self, run: str, kind: str, body: Mapping[str, Any]) -> int: ...
+    def requests(self, run: str) -> list[Request]: ...
+    def answer(self, request: int, body: Mapping[str, Any]) -> None: ...
+    def answered(self, request: int) -> Mapping[str, Any] | None: ...
+    def close(self) -> None: ...
+
+
+def find(what: str, name: str, known: Mapping[str, str]) -> Any:
+    """Give the class or callable that a name stands for.
+
+    Args:
+        what: the contract in plural (`proposers`); `known` maps short names to `module:Class`.
+    Raises:
+        UnknownName: with the nearest known name.
+    """
+    target = known.get(name)
+    if target is None and ":" not in name:
+        plugins = {e.name: e.value for e in entry_points(group=f"autoresearch.{what}")}
+        target = plugins.get(name)
+        if target is None:
+            raise UnknownName(
+                what.removesuffix("s").replace("strategie", "strategy"), name, {*known, *plugins}, "'module:Class'"
+            )
+    module, _, attribute = (target or name).partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise UnknownName(what.removesuffix("s"), name, known, f"'module:Class'; {error}") from error
+    return found
+
+
+__all__ = [
+    "Acceptance",
+    "Advance",
+    "Brief",
+    "Draft",
+    "FileDraft",
+    "Known",
+    "Ledger",
+    "Phase",
+    "Place",
+    "Proposer",
+    "Runner",
+    "Settings",
+    "Situation",
+    "Strategy",
+    "Workspace",
+    "find",
+]

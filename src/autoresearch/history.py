@@ -1,0 +1,253 @@
+"""What a run's events add up to: the one fold from events to experiments, and read-only views of it.
+
+The ledger's tables, the loop and every face see experiments only through this fold, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from autoresearch.records import (
+    ChainedEvent,
+    Experiment,
+    Gain,
+    Kind,
+    Measurement,
+    Outcome,
+    RunRecord,
+    Verdict,
+)
+
+_MEASURED = ("arm", "index", "seed", "phase", "duration_s", "cpu_s", "peak_mb", "memory_from", "exit_code", "machine")
+
+
+def measured_body(m: Measurement) -> dict[str, Any]:
+    """The body of a `measured` event; floats that are not finite never get this far."""
+    body: dict[str, Any] = {key: getattr(m, key) for key in _MEASURED}
+    body |= {"of": m.of, "outcome": m.outcome.value, "values": dict(m.values), "log": m.log, "words": m.words}
+    return {key: value for key, value in body.items() if value not in ("", None)}
+
+
+def _measurement(body: Mapping[str, Any], attempt: int) -> Measurement:
+    data = dict(body)
+    data["outcome"] = Outcome(data["outcome"])
+    return Measurement(attempt=attempt, **data)
+
+
+def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
+    """Fold one event of an experiment into its record."""
+    body = event.body
+    assert event.n is not None
+    if event.kind == "asked":
+        return Experiment(n=event.n, parents=tuple(body["parents"]), operation=body["operation"])
+    assert experiment is not None, f"{event.kind} of experiment {event.n} without asked"
+    match event.kind:
+        case "proposed":
+            failure = body.get("failure")
+            return replace(
+                experiment,
+                stage="proposed",
+                description=body["description"],
+                proposer=body.get("proposer", ""),
+                cost_usd=body.get("cost_usd", 0.0),
+                tokens=body.get("tokens", 0),
+                failure=(failure[0], failure[1]) if failure else None,
+                notes=tuple(body.get("notes", ())),
+                content=body.get("content", ""),
+                settings=body.get("settings", {}),
+            )
+        case "frozen":
+            return replace(
+                experiment,
+                stage="frozen",
+                tree=body["tree"],
+                commit=body["commit"],
+                base=len(experiment.measurements),
+                rebased=bool(body.get("rebased", False)),
+            )
+        case "measured":
+            return replace(experiment, measurements=(*experiment.measurements, _measurement(body, event.attempt)))
+        case "decided":
+            return replace(
+                experiment,
+                stage="decided",
+                verdict=Verdict(Kind(body["verdict"]), body["reason"], body.get("words", ""), body.get("value")),
+                value=body.get("value"),
+                decided_hash=event.hash,
+                decided_at=event.at,
+            )
+        case "advanced":
+            return replace(experiment, kept_commit=body["commit"])
+        case _:
+            return experiment
+
+
+def _started(run: RunRecord | None, event: ChainedEvent) -> RunRecord:
+    body = dict(event.body)
+    if run is None:
+        run = RunRecord(run=event.run, started_at=event.at, **body)
+    return replace(run, session_at=event.at, status="open", stop_reason="", stop_words="")
+
+
+def advance_run(run: RunRecord | None, event: ChainedEvent) -> RunRecord:
+    """Fold one event into the run's own record."""
+    if event.kind == "run_started":
+        run = _killed(run)
+        run = _started(run, event)
+    assert run is not None, "a run begins with run_started"
+    if event.kind == "run_stopped":
+        body = event.body
+        gain = Gain(**body["validated"]) if body.get("validated") else run.validated
+        run = replace(
+            run,
+            status=body["status"],
+            stop_reason=body["reason"],
+            stop_words=body.get("words", ""),
+            worked_s=run.worked_s + body.get("worked_s", event.at - run.session_at),
+            session_at=0.0,
+            validated=gain,
+        )
+    return replace(run, last_at=event.at, head=event.hash)
+
+
+def _killed(run: RunRecord | None) -> RunRecord | None:
+    """Charge a session that ended without run_stopped with the time up to its last event."""
+    if run is None or not run.session_at:
+        return run
+    return replace(run, worked_s=run.worked_s + max(0.0, run.last_at - run.session_at), session_at=0.0)
+
+
+@dataclass(slots=True)
+class History:
+    """A run's experiments by number, its line of incumbents, and the incumbent after each decision.
+
+    Grows with the ledger; everything else only reads it.
+    """
+
+    run: RunRecord | None = None
+    experiments: list[Experiment] = field(default_factory=list)
+    line: list[int] = field(default_factory=list)
+    incumbents: list[int] = field(default_factory=list)  # [n] = the incumbent once n was decided and settled
+    trees: dict[str, int] = field(default_factory=dict)
+    evaluations: int = 0
+    cost_usd: float = 0.0
+    tokens: int = 0
+    lost: set[int] = field(default_factory=set)
+    checked: int = 0  # up to which keep (position in `line`) the periodic checks have passed
+    tip: str = ""  # the newest commit on the line of incumbents
+    left_at: str = ""  # where the run last put its branch
+    held_back: bool = False  # it was said that the branch is not moved
+
+    def install(self, event: ChainedEvent, experiment: Experiment | None, run: RunRecord) -> None:
+        """Take in what `advance` and `advance_run` made of one committed event."""
+        self.run = run
+        if not self.tip:
+            self.tip = self.left_at = run.base
+        if event.kind in ("advanced", "rolled_back"):
+            self.tip = event.body["commit"]
+            self.left_at = self.tip if event.body["moved"] else self.left_at
+        if experiment is not None:
+            self._install(event, experiment)
+        elif event.kind == "note" and event.body.get("what") == "lost":
+            for n in event.body["experiments"]:
+                self.lost.add(n)
+                self.experiments[n] = replace(self.experiments[n], lost=True)
+        if event.kind == "rolled_back":
+            self._roll_back(int(event.body["to"]))
+        elif event.kind == "note":
+            self._note(event.body)
+
+    def _note(self, body: Mapping[str, Any]) -> None:
+        match body.get("what"):
+            case "checked":
+                self.checked = len(self.line)
+            case "branch":
+                self.held_back = True
+            case "followed":
+                self.left_at, self.held_back = body["commit"], False
+
+    def _install(self, event: ChainedEvent, experiment: Experiment) -> None:
+        n = experiment.n
+        if n == len(self.experiments):
+            self.experiments.append(experiment)
+        else:
+            self.experiments[n] = experiment
+        if event.kind == "measured":
+            self.evaluations += 1
+        elif event.kind == "proposed":
+            self.cost_usd += experiment.cost_usd
+            self.tokens += experiment.tokens
+        elif event.kind == "frozen" and not experiment.rebased:
+            self.trees.setdefault(experiment.tree, n)
+        elif event.kind == "decided":
+            if experiment.kept:
+                self.line.append(n)
+            self.incumbents.append(self.line[-1] if self.line else 0)
+
+    def _roll_back(self, to: int) -> None:
+        while self.line and self.line[-1] != to:
+            n = self.line.pop()
+            self.experiments[n] = replace(self.experiments[n], rolled_back=True)
+        if self.incumbents:
+            self.incumbents[-1] = to
+        self.checked = min(self.checked, len(self.line))
+
+    @property
+    def decided(self) -> int:
+        """The number of the newest decided experiment, -1 before the baseline's verdict."""
+        return len(self.incumbents) - 1
+
+    @property
+    def incumbent(self) -> Experiment:
+        return self.experiments[self.line[-1]]
+
+    def as_of(self, decision: int) -> View:
+        """What was known once experiment `decision` was decided."""
+        return View(self, max(0, decision))
+
+
+class View(Sequence[Experiment]):
+    """The decided experiments 0..decision, as one that was asked then sees them. Reads, never copies."""
+
+    __slots__ = ("_history", "decision")
+
+    def __init__(self, history: History, decision: int) -> None:
+        self._history = history
+        self.decision = decision
+
+    def __len__(self) -> int:
+        return self.decision + 1
+
+    def __getitem__(self, n: Any) -> Any:
+        if isinstance(n, slice):
+            return [self._history.experiments[i] for i in range(*n.indices(len(self)))]
+        if not -len(self) <= n < len(self):
+            raise IndexError(n)
+        return self._history.experiments[n if n >= 0 else len(self) + n]
+
+    def __iter__(self) -> Iterator[Experiment]:
+        return (self._history.experiments[n] for n in range(len(self)))
+
+    @property
+    def run(self) -> RunRecord:
+        assert self._history.run is not None
+        return self._history.run
+
+    @property
+    def incumbent(self) -> Experiment:
+        return self._history.experiments[self._history.incumbents[self.decision]]
+
+    @property
+    def baseline(self) -> Experiment:
+        return self._history.experiments[0]
+
+    def of(self, n: int) -> Experiment:
+        """Any experiment that was asked, decided in this view or not."""
+        return self._history.experiments[n]
+
+    @property
+    def pending(self) -> list[Experiment]:
+        """Experiments that were asked before the next one and are not decided in this view, in order."""
+        return self._history.experiments[self.decision + 1 :]

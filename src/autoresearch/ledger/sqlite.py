@@ -1,0 +1,341 @@
+"""The ledger in one SQLite file: all SQL of the project is here.
+
+`events` is append-only and chained; `runs`, `experiments` and `measurements` are views of it, written in the same
+transaction and made again by `rebuild`. WAL where the file system allows it; a transaction that spends money or decides
+is synced, the others reach the disk with the next one that is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from autoresearch.errors import DiskFault, LedgerError
+from autoresearch.history import History, advance, advance_run
+from autoresearch.ledger import chain
+from autoresearch.records import ChainedEvent, Event, Experiment, Gain, Request, RunRecord
+
+FORMAT = 1  # of the events: a program that knows less refuses the file
+VIEWS = 1  # of the views: rebuilt from the events when it differs
+
+_EVENTS = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, n INTEGER, attempt INTEGER NOT NULL,
+  kind TEXT NOT NULL, at REAL NOT NULL, body TEXT NOT NULL, prev TEXT NOT NULL, hash TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS events_run ON events (run, seq);
+CREATE TRIGGER IF NOT EXISTS events_stay BEFORE UPDATE ON events
+  BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+CREATE TABLE IF NOT EXISTS requests (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
+  at REAL NOT NULL, answer TEXT);
+"""
+_VIEWS = """
+DROP TABLE IF EXISTS runs; DROP TABLE IF EXISTS experiments; DROP TABLE IF EXISTS measurements;
+CREATE TABLE runs (run TEXT PRIMARY KEY, status TEXT NOT NULL, started_at REAL NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE experiments (
+  run TEXT NOT NULL, n INTEGER NOT NULL, stage TEXT NOT NULL, verdict TEXT, reason TEXT, value REAL, tree TEXT,
+  description TEXT, PRIMARY KEY (run, n)) WITHOUT ROWID;
+CREATE TABLE measurements (
+  run TEXT NOT NULL, n INTEGER NOT NULL, i INTEGER NOT NULL, of INTEGER NOT NULL, arm TEXT NOT NULL,
+  phase TEXT NOT NULL, seed INTEGER NOT NULL, outcome TEXT NOT NULL, metrics TEXT NOT NULL, duration_s REAL NOT NULL,
+  PRIMARY KEY (run, n, i)) WITHOUT ROWID;
+"""
+_PUT_RUN = "INSERT OR REPLACE INTO runs VALUES (?,?,?,?)"
+_PUT_EXPERIMENT = "INSERT OR REPLACE INTO experiments VALUES (?,?,?,?,?,?,?,?)"
+_PUT_MEASUREMENT = "INSERT OR REPLACE INTO measurements VALUES (?,?,?,?,?,?,?,?,?,?)"
+_PUT_EVENT = "INSERT INTO events (run,n,attempt,kind,at,body,prev,hash) VALUES (?,?,?,?,?,?,?,?)"
+_NETWORK = frozenset(
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "9p",
+        "afs",
+        "ceph",
+        "lustre",
+        "gpfs",
+        "beegfs",
+        "glusterfs",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+    ]
+)
+
+
+def network_filesystem(path: Path, mounts: str | None = None) -> bool:
+    """Whether `path` lies on a network file system, where WAL's shared memory does not work."""
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mounts").read_text()
+        except OSError:
+            return False
+    best, kind = "", ""
+    target = str(path.resolve())
+    for line in mounts.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        point = fields[1].replace("\\040", " ")
+        inside = target == point or target.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, fields[2]
+    return kind in _NETWORK
+
+
+class SqliteLedger:
+    """The Ledger contract on a file.
+
+    Args:
+        path: the database; its folder must exist. Larger bodies go to `files/` beside it.
+        read_only: open without the right to write (`mode=ro`), also while a run writes.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False, files: Path | None = None) -> None:
+        self.path = Path(path)
+        self._files = files or self.path.parent / "files"
+        self._read_only = read_only
+        self._histories: dict[str, History] = {}
+        self._synced = True
+        try:
+            self._db = self._open()
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            raise _translate(error, self.path) from error
+
+    def _open(self) -> sqlite3.Connection:
+        mode = "ro" if self._read_only else "rwc"
+        uri = f"file:{_quote(self.path)}?mode={mode}"
+        db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
+        if not self._read_only:
+            os.chmod(self.path, 0o600)
+            db.execute(f"PRAGMA journal_mode={'DELETE' if network_filesystem(self.path.parent) else 'WAL'}")
+        return db
+
+    def _prepare(self) -> None:
+        if self._read_only:
+            self._check_format()
+            return
+        self._db.executescript(_EVENTS)
+        self._check_format()
+        version = self._db.execute("SELECT value FROM meta WHERE key='views'").fetchone()
+        if version is None or version[0] != VIEWS:
+            self.rebuild()
+
+    def _check_format(self) -> None:
+        row = self._db.execute("SELECT value FROM meta WHERE key='format'").fetchone()
+        if row is None and not self._read_only:
+            self._db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
+        elif row is not None and row[0] > FORMAT:
+            raise LedgerError(
+                f"{self.path} has format {row[0]}, this program knows {FORMAT}: it was written by a newer autoresearch. "
+                "Update autoresearch; nothing was changed."
+            )
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def append(self, run: str, *events: Event, durable: bool = False) -> ChainedEvent:
+        history = self.history(run)
+        fold = _Fold(history, run)
+        with self._transaction(durable=durable):
+            for event in events:
+                at = time.time() if event.at is None else event.at
+                chained, body = chain.link(fold.head, run=run, seq=0, event=event, at=at)
+                row = (run, event.n, event.attempt, event.kind, at, body, chained.prev, chained.hash)
+                cursor = self._db.execute(_PUT_EVENT, row)
+                fold.take(chained, cursor.lastrowid or 0)
+            self._write_views(run, fold)
+        assert fold.steps, "append needs an event"
+        for event_, experiment, record in fold.steps:
+            history.install(event_, experiment, record)
+        return fold.steps[-1][0]
+
+    def _write_views(self, run: str, fold: _Fold) -> None:
+        event, _, record = fold.steps[-1]
+        self._put_run(record)
+        for experiment in fold.changed.values():
+            self._db.execute(_PUT_EXPERIMENT, _experiment_row(run, experiment))
+        for event, experiment_, _ in fold.steps:
+            if event.kind == "measured" and experiment_ is not None:
+                self._db.execute(_PUT_MEASUREMENT, _measurement_row(run, experiment_, len(experiment_.measurements) - 1))
+
+    def _put_run(self, record: RunRecord) -> None:
+        body = json.dumps(asdict(record), ensure_ascii=False)
+        self._db.execute(_PUT_RUN, (record.run, record.status, record.started_at, body))
+
+    @contextmanager
+    def _transaction(self, *, durable: bool = False) -> Iterator[None]:
+        try:
+            if durable != self._synced:
+                self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._synced = durable
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.DatabaseError as error:
+            raise _translate(error, self.path) from error
+
+    def rebuild(self) -> int:
+        """Make the views again from the events; gives how many events were read."""
+        count = 0
+        with self._transaction(durable=True):
+            for statement in filter(None, map(str.strip, _VIEWS.split(";"))):
+                self._db.execute(statement)
+            self._histories.clear()
+            for (run,) in self._db.execute("SELECT DISTINCT run FROM events").fetchall():
+                history = self.history(run)
+                assert history.run is not None
+                self._put_run(history.run)
+                for experiment in history.experiments:
+                    self._db.execute(_PUT_EXPERIMENT, _experiment_row(run, experiment))
+                    for i in range(len(experiment.measurements)):
+                        self._db.execute(_PUT_MEASUREMENT, _measurement_row(run, experiment, i))
+                (events,) = self._db.execute("SELECT count(*) FROM events WHERE run=?", (run,)).fetchone()
+                count += events
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('views', ?)", (VIEWS,))
+        return count
+
+    def forget(self, run: str) -> None:
+        with self._transaction(durable=True):
+            for table in ("events", "requests", "runs", "experiments", "measurements"):
+                self._db.execute(f"DELETE FROM {table} WHERE run=?", (run,))
+        self._histories.pop(run, None)
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def history(self, run: str) -> History:
+        if run not in self._histories:
+            history = History()
+            for event in self.events(run):
+                old = None
+                if event.n is not None and event.n < len(history.experiments):
+                    old = history.experiments[event.n]
+                experiment = advance(old, event) if event.n is not None else None
+                history.install(event, experiment, advance_run(history.run, event))
+            self._histories[run] = history
+        return self._histories[run]
+
+    def events(self, run: str, *, after: int = 0) -> Iterator[ChainedEvent]:
+        sql = "SELECT seq,run,n,attempt,kind,at,body,prev,hash FROM events WHERE run=? AND seq>? ORDER BY seq"
+        for seq, run_, n, attempt, kind, at, body, prev, hash_ in self._db.execute(sql, (run, after)):
+            yield ChainedEvent(seq, run_, n, attempt, kind, at, json.loads(body), prev, hash_)
+
+    def runs(self) -> list[RunRecord]:
+        rows = self._db.execute("SELECT body FROM runs ORDER BY started_at, run").fetchall()
+        return [_run_record(json.loads(body)) for (body,) in rows]
+
+    def verify(self, run: str) -> int:
+        count = chain.verify(run, self.events(run))
+        if not count:
+            raise LedgerError(f"no run {run!r} in {self.path}")
+        return count
+
+    # -- larger bodies, requests ------------------------------------------------------------------------------------
+
+    def put(self, body: bytes) -> str:
+        key = hashlib.sha256(body).hexdigest()
+        target = self._files / key
+        if not target.exists():
+            try:
+                self._files.mkdir(mode=0o700, exist_ok=True)
+                partial = self._files / f".{key}.{os.getpid()}"
+                partial.write_bytes(body)
+                partial.rename(target)
+            except OSError as error:
+                raise DiskFault(f"cannot write {target}: {error.strerror}") from error
+        return key
+
+    def get(self, key: str) -> bytes:
+        try:
+            return (self._files / key).read_bytes()
+        except OSError as error:
+            raise LedgerError(f"the file {key[:12]}… that the ledger names is not in {self._files}") from error
+
+    def request(self, run: str, kind: str, body: Mapping[str, Any]) -> int:
+        with self._transaction():
+            row = (run, kind, chain.canonical(body), time.time())
+            cursor = self._db.execute("INSERT INTO requests (run,kind,body,at) VALUES (?,?,?,?)", row)
+        return cursor.lastrowid or 0
+
+    def requests(self, run: str) -> list[Request]:
+        sql = "SELECT id,run,kind,body,at FROM requests WHERE run=? AND answer IS NULL ORDER BY id"
+        return [Request(i, r, k, json.loads(b), at) for i, r, k, b, at in self._db.execute(sql, (run,))]
+
+    def answer(self, request: int, body: Mapping[str, Any]) -> None:
+        with self._transaction():
+            self._db.execute("UPDATE requests SET answer=? WHERE id=?", (chain.canonical(body), request))
+
+    def answered(self, request: int) -> Mapping[str, Any] | None:
+        row = self._db.execute("SELECT answer FROM requests WHERE id=?", (request,)).fetchone()
+        return json.loads(row[0]) if row and row[0] else None
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class _Fold:
+    """The effect of a transaction's events, not yet installed in the history."""
+
+    def __init__(self, history: History, run: str) -> None:
+        self.history = history
+        self.head = history.run.head if history.run is not None else chain.origin(run)
+        self.record = history.run
+        self.changed: dict[int, Experiment] = {}
+        self.steps: list[tuple[ChainedEvent, Experiment | None, RunRecord]] = []
+
+    def take(self, event: ChainedEvent, seq: int) -> None:
+        experiment = None
+        if event.n is not None:
+            known = self.history.experiments
+            old = self.changed.get(event.n) or (known[event.n] if event.n < len(known) else None)
+            experiment = self.changed[event.n] = advance(old, event)
+        self.record = advance_run(self.record, event)
+        self.head = event.hash
+        self.steps.append((event, experiment, self.record))
+
+
+def _experiment_row(run: str, e: Experiment) -> tuple[Any, ...]:
+    kind, reason = (e.verdict.kind.value, e.verdict.reason) if e.verdict else (None, None)
+    return (run, e.n, e.stage, kind, reason, e.value, e.tree, e.description)
+
+
+def _measurement_row(run: str, e: Experiment, i: int) -> tuple[Any, ...]:
+    m = e.measurements[i]
+    values = json.dumps(dict(m.values), sort_keys=True)
+    return (run, e.n, i, m.of, m.arm, m.phase, m.seed, m.outcome.value, values, m.duration_s)
+
+
+def _run_record(body: dict[str, Any]) -> RunRecord:
+    gain = body.pop("validated", None)
+    return RunRecord(**body, validated=Gain(**gain) if gain else None)
+
+
+def _quote(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(str(path.absolute()))
+
+
+def _translate(error: sqlite3.DatabaseError, path: Path) -> Exception:
+    code = getattr(error, "sqlite_errorname", "") or ""
+    if code.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")):
+        remedy = "Free some space, or make the folder writable, and run again: nothing recorded is lost."
+        return DiskFault(f"cannot write the ledger {path}: {error}. {remedy}")
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return LedgerError(f"{path} is damaged or no ledger ({error}). Keep a copy of it before trying anything else.")
+    return error

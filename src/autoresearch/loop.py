@@ -1,0 +1,387 @@
+"""The loop: ask, propose, freeze, measure, decide, advance. It names the contracts and implements none of them.
+
+One thread owns ledger, workspace, strategy and acceptance. Proposals and first measurements run ahead, up to `lag`
+experiments; decisions are taken one at a time in the order of numbers. Everything that matters is read from the ledger,
+so a run that was killed goes on where it was, and the same replies and values give the same ledger whatever the timing.
+"""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+import anyio.abc
+
+from autoresearch.bench import Bench, fault_ending
+from autoresearch.books import Books, Ended, Options, Parts, Watch
+from autoresearch.budget import Budget, Ending
+from autoresearch.contracts import Brief, Draft
+from autoresearch.errors import AutoresearchError, DiskFault, Exhausted, Refused, RunnerLost, SetupError
+from autoresearch.records import Edits, Event, Experiment, Gain, Kind, Measure, Proposal, State, Verdict
+from autoresearch.slots import Slots
+from autoresearch.text import describe, one_line
+from autoresearch.upkeep import Upkeep
+
+
+class Loop:
+    """One session of a run."""
+
+    def __init__(self, parts: Parts, options: Options, budget: Budget, watch: Watch = lambda what, details: None) -> None:
+        self.books = Books(parts, options, budget, watch)
+        self.bench = Bench(self.books)
+        self.upkeep = Upkeep(self.books, self.bench)
+        self.parts, self.options, self.history = parts, options, self.books.history
+        self._proposal_slots = Slots(options.proposals)
+        self._ready: dict[int, anyio.Event] = {}
+        self._passed: dict[int, anyio.Event] = {}
+        self._refused: dict[int, Refused] = {}
+        self._ending: Ending | None = None
+        self._finishing = False
+        self._exhausted = ""
+        self._scope: anyio.CancelScope | None = None
+
+    async def run(self) -> Ending:
+        """Work until the budget is spent, somebody stops it, or nothing is left to do.
+
+        Raises:
+            AutoresearchError: the set-up is broken; what was recorded stays.
+        """
+        self.books.spending.start()
+        gain = None
+        try:
+            with anyio.CancelScope() as self._scope:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._hear_requests)
+                    tasks.start_soon(self._watch_clock)
+                    await self._baseline()
+                    self.upkeep.mend()
+                    ending = await self._experiments()
+                    gain = await self.upkeep.at_end()
+                    self._ending = self._ending or ending
+                    tasks.cancel_scope.cancel()
+        except BaseException as error:
+            cause = _cause(error)
+            if not isinstance(cause, Ended):
+                self._close(Ending("error", one_line(str(cause)), 2), None)
+                raise cause from cause.__cause__
+            self._ending = cause.ending
+        assert self._ending is not None
+        self._close(self._ending, gain)
+        return self._ending
+
+    async def _experiments(self) -> Ending:  # type: ignore[return]  # the group does not swallow
+        async with anyio.create_task_group() as tasks:
+            for n in range(self.history.decided + 1, len(self.history.experiments)):
+                self._start(tasks, n)  # a killed session left it open
+            while True:
+                ending = self._ask_ahead(tasks)
+                n = self.history.decided + 1
+                if n == len(self.history.experiments):
+                    assert ending is not None
+                    return ending
+                await self._ready[n].wait()
+                if self._exhausted and self.books.experiment(n).stage == "asked":
+                    tasks.cancel_scope.cancel()
+                    return Ending("exhausted", self._exhausted)
+                await self._decide(n)
+                await self.upkeep.after(n)
+                self._forget(n)
+
+    def stop(self, ending: Ending) -> None:
+        """End at once: nothing new, what runs is killed, open experiments stay open."""
+        self._ending = self._ending or ending
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def finish(self) -> None:
+        """Ask for nothing new, let what runs come to its verdict, validate, end."""
+        self._finishing = True
+
+    # -- asking and preparing: ahead of the decisions ---------------------------------------------------------------
+
+    def _ask_ahead(self, tasks: anyio.abc.TaskGroup) -> Ending | None:
+        """Ask for as many experiments as lag and budget allow; gives why no more, or None."""
+        while (n := len(self.history.experiments)) <= self.history.decided + self.options.lag:
+            ending = self._enough() or self.books.spending.may_ask()
+            if ending is not None:
+                return ending
+            plan = self.parts.strategy.ask(n, self.history.as_of(n - self.options.lag))
+            self.books.append(Event("asked", n, {"parents": list(plan.parents), "operation": plan.operation}))
+            self._start(tasks, n)
+        return None
+
+    def _enough(self) -> Ending | None:
+        if self._finishing:
+            return Ending("stopped", "stopped after the experiments under way")
+        if self._exhausted:
+            return Ending("exhausted", self._exhausted)
+        target, value = self.options.target, self.history.incumbent.value
+        sign = self.options.settings.sign()
+        if target is not None and value is not None and sign * value >= sign * target:
+            return Ending("target", f"target {target:g} reached with {value:g}")
+        return None
+
+    def _start(self, tasks: anyio.abc.TaskGroup, n: int) -> None:
+        self._ready[n], self._passed[n] = anyio.Event(), anyio.Event()
+        tasks.start_soon(self._prepare, n)
+
+    async def _prepare(self, n: int) -> None:
+        """Propose, freeze (in the order of numbers, so that duplicates are the same every time), measure once."""
+        try:
+            if self.books.experiment(n).stage == "asked":
+                await self._propose(n)
+            if n - 1 in self._passed:
+                await self._passed[n - 1].wait()
+            e = self.books.experiment(n)
+            if e.stage == "proposed" and e.failure is None:
+                self._freeze(n)
+            self._passed[n].set()
+            if self.books.experiment(n).stage == "frozen" and not self.books.experiment(n).own:
+                step = self.parts.acceptance.next(self.books.situation("experiment", n))
+                if isinstance(step, Measure):
+                    await self.bench.measure(n, step)
+        except Exhausted as exhausted:
+            self._exhausted = str(exhausted) or "nothing left to propose"
+        finally:
+            self._passed[n].set()
+            self._ready[n].set()
+
+    async def _propose(self, n: int) -> None:
+        async with self._proposal_slots.take() as slot:
+            e, proposer = self.books.experiment(n), self.parts.proposer
+            draft = self.parts.workspace.draft(slot, self.books.candidate(e.parents[0]), self.books.folder(n))
+            self.books.watch("proposing", {"n": n, "slot": slot, "proposer": proposer.name})
+            proposal = await self._ask_proposer(e, slot, draft)
+        if proposal.cost_usd or proposal.tokens:
+            draft.spend(proposal.cost_usd, proposal.tokens)
+        cost_usd, tokens = draft.spent()
+        body = {
+            "description": one_line(proposal.description),
+            "proposer": proposer.name,
+            "cost_usd": cost_usd,
+            "tokens": tokens,
+            "notes": list(proposal.notes),
+            "failure": list(proposal.failure) if proposal.failure else None,
+            "settings": dict(proposal.settings),
+            "content": self._store(proposal.content),
+        }
+        needed = {key: value for key, value in body.items() if value or key == "description"}
+        self.books.append(Event("proposed", n, needed), durable=True)
+
+    async def _ask_proposer(self, e: Experiment, slot: int, draft: Draft) -> Proposal:
+        """Whatever goes wrong in a proposer is a failed proposal."""
+        limit_s = self.options.proposal_timeout_s
+        try:
+            with anyio.fail_after(limit_s + 10):  # a proposer that holds its own limit says more
+                proposal = await self.parts.proposer.propose(self._brief(e, slot), draft)
+            if proposal.content is None and proposal.failure is None:
+                edits, notes = draft.collect()
+                notes = (*proposal.notes, *notes)
+                return Proposal(proposal.description, edits, proposal.cost_usd, proposal.tokens, notes=notes)
+            return proposal
+        except Refused as refused:
+            return Proposal(failure=(refused.reason, refused.words))
+        except TimeoutError:
+            return Proposal(failure=("proposer_timeout", f"no proposal within {limit_s:.0f} s"))
+        except (DiskFault, RunnerLost) as fault:
+            raise Ended(fault_ending(fault)) from fault
+        except Exhausted:
+            raise
+        except Exception as error:  # the experiment's edge: it becomes the verdict's words
+            return Proposal(failure=("proposer_crash", describe(error)))
+
+    def _brief(self, e: Experiment, slot: int) -> Brief:
+        settings = self.options.settings
+        return Brief(
+            n=e.n,
+            operation=e.operation,
+            parent=self.books.experiment(e.parents[0]),
+            view=self.history.as_of(e.n - self.options.lag),
+            metric=settings.metric,
+            direction=settings.direction,
+            seed=settings.seed,
+            timeout_s=self.options.proposal_timeout_s,
+            slot=slot,
+            render=self.options.brief,
+        )
+
+    def _store(self, content: Edits | State | None) -> str:
+        return "" if content is None else self.parts.ledger.put(self.parts.workspace.pack(content))
+
+    def _freeze(self, n: int) -> None:
+        e = self.books.experiment(n)
+        content = self.parts.workspace.unpack(self.parts.ledger.get(e.content))
+        parent, known = self.books.candidate(e.parents[0]), self.books.earlier(n)
+        try:
+            frozen = self.parts.workspace.freeze(n, parent, Proposal(e.description, content), time.time(), known)
+        except Refused as refused:
+            self._refused[n] = refused
+        else:
+            self.books.remember(frozen)
+            self.books.append(Event("frozen", n, {"tree": frozen.tree, "commit": frozen.commit}))
+
+    # -- deciding: one at a time, in order --------------------------------------------------------------------------
+
+    async def _decide(self, n: int) -> None:
+        verdict = await self._verdict(n)
+        body = {"verdict": verdict.kind.value, "reason": verdict.reason, "words": one_line(verdict.words, 500)}
+        value = {} if verdict.value is None else {"value": verdict.value}
+        decided = self.books.append(Event("decided", n, body | value), durable=True)
+        if verdict.kept:
+            self.upkeep.advance(n, decided)
+
+    async def _verdict(self, n: int) -> Verdict:
+        e = self.books.experiment(n)
+        if e.failure is not None:
+            return Verdict(Kind.INVALID, *e.failure)
+        if n in self._refused:
+            return _refusal(self._refused[n])
+        cleared = False
+        while True:
+            step = self.parts.acceptance.next(self.books.situation("experiment", n))
+            hopeless = isinstance(step, Verdict) and not step.kept
+            if not hopeless and self.books.experiment(n).own:
+                if self._stale(n):
+                    refused = self._rebase(n)
+                    if refused is not None:
+                        return refused
+                    continue
+                failed = None if cleared else await self._clear(n)
+                if failed is not None:
+                    return failed
+                cleared = True
+            if isinstance(step, Verdict):
+                return step
+            assert isinstance(step, Measure), f"acceptance gave {step} for an experiment"
+            await self.bench.measure(n, step)
+
+    def _stale(self, n: int) -> bool:
+        e = self.books.experiment(n)
+        return not e.rebased and e.parents[0] != self.history.incumbent.n
+
+    def _rebase(self, n: int) -> Verdict | None:
+        """Put a candidate whose parent is not the incumbent any more onto the incumbent, to be measured again."""
+        books, e = self.books, self.books.experiment(n)
+        arms = books.candidate(n), books.candidate(e.parents[0]), books.candidate(self.history.incumbent.n)
+        try:
+            moved = self.parts.workspace.rebase(*arms, time.time(), books.earlier(n), e.description)
+        except Refused as refused:
+            return _refusal(refused)
+        books.remember(moved)
+        body = {"tree": moved.tree, "commit": moved.commit, "rebased": True, "onto": self.history.incumbent.n}
+        books.append(Event("frozen", n, body))
+        return None
+
+    async def _clear(self, n: int) -> Verdict | None:
+        """Guards, then the checks that every keep has to pass; the verdict if one fails."""
+        e = self.books.experiment(n)
+        value = e.own[-1].values.get(self.options.settings.metric)
+        broken = self._broken_guard(e)
+        if broken:
+            return Verdict(Kind.DISCARD, "guard", broken, value)
+        for check in self.options.checks:
+            if check.every == 1 and (words := await self.bench.check(n, check, self.books.candidate(n))):
+                return Verdict(Kind.DISCARD, "check", words, value)
+        return None
+
+    def _broken_guard(self, e: Experiment) -> str:
+        for guard in self.options.guards:
+            for m in e.own:
+                value = m.values.get(guard.name)
+                if value is None:
+                    return f"{guard.name} was not reported"
+                if not guard.low <= value <= guard.high:
+                    bound = f"below {guard.low:g}" if value < guard.low else f"above {guard.high:g}"
+                    return f"{guard.name} is {value:g}, {bound}"
+        return ""
+
+    def _forget(self, n: int) -> None:
+        self._ready.pop(n, None)
+        self._passed.pop(n - 1, None)
+        self._refused.pop(n, None)
+        self.books.forget(n)
+
+    # -- beginning and end ------------------------------------------------------------------------------------------
+
+    async def _baseline(self) -> None:
+        books = self.books
+        if not self.history.experiments:
+            books.append(
+                Event("asked", 0, {"parents": [], "operation": "baseline"}),
+                Event("proposed", 0, {"description": "baseline"}),
+            )
+        if books.experiment(0).stage == "proposed":
+            self.parts.workspace.begin()
+            first = books.remember(self.parts.workspace.baseline(time.time()))
+            books.append(Event("frozen", 0, {"tree": first.tree, "commit": first.commit}))
+        while self.history.decided < 0:
+            step = self.parts.acceptance.next(books.situation("baseline", 0))
+            if isinstance(step, Measure):
+                await self.bench.measure(0, step)
+            else:
+                assert isinstance(step, Verdict)
+                await self._accept_baseline(step)
+
+    async def _accept_baseline(self, verdict: Verdict) -> None:
+        """The baseline has to measure, and to pass its own guards and checks.
+
+        Raises:
+            Ended: it does not measure.
+            SetupError: it breaks a guard or a check.
+        """
+        if not verdict.kept:
+            raise Ended(Ending("baseline", f"the baseline failed: {verdict.words or verdict.reason}", 1))
+        broken = self._broken_guard(self.books.experiment(0))
+        if broken:
+            raise SetupError(f"the baseline itself breaks a guard: {broken}. Mend the bound or the code first.")
+        for check in self.options.checks:
+            if words := await self.bench.check(0, check, self.books.candidate(0)):
+                raise SetupError(f"the baseline itself fails: {words}. Mend it first.")
+        body = {"verdict": "keep", "reason": verdict.reason, "words": verdict.words, "value": verdict.value}
+        self.books.append(Event("decided", 0, body), durable=True)
+
+    def _close(self, ending: Ending, gain: Gain | None) -> None:
+        body = {"status": ending.status, "reason": ending.reason, "words": one_line(ending.words, 500)}
+        spent = {"worked_s": round(self.books.spending.session_s, 3)}
+        validated = {"validated": {f: getattr(gain, f) for f in gain.__slots__}} if gain is not None else {}
+        try:
+            self.books.append(Event("run_stopped", None, body | spent | validated), durable=True)
+        except DiskFault:
+            pass  # the disk is what ended it; the ledger is consistent without this line
+
+    async def _hear_requests(self) -> None:
+        """Answer other processes between two steps."""
+        while True:
+            for request in self.parts.ledger.requests(self.options.run):
+                known = request.kind == "stop"
+                self.books.append(Event("requested", None, {"what": request.kind, **dict(request.body)}))
+                words = "stopping" if known else f"this version does not know {request.kind!r}"
+                self.parts.ledger.answer(request.id, {"ok": known, "words": words})
+                if known and request.body.get("finish"):
+                    self.finish()
+                elif known:
+                    self.stop(Ending("stopped", "stopped on request"))
+            await anyio.sleep(self.options.poll_s)
+
+    async def _watch_clock(self) -> None:
+        while True:
+            left_s = self.books.spending.left_s()
+            if left_s <= 0:
+                self.stop(self.books.spending.out_of_time() or Ending("time", "the time is used up"))
+            await anyio.sleep(min(max(left_s, 0.01), 5.0))
+
+
+def _refusal(refused: Refused) -> Verdict:
+    return Verdict(Kind.DISCARD if refused.reason == "stale" else Kind.INVALID, refused.reason, refused.words)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What ended the loop, out of the groups it came in; an end that was meant goes before a fault on the way."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [_cause(e) for e in error.exceptions]
+    for kind in (AutoresearchError, Ended):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return leaves[0]

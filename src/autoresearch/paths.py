@@ -1,0 +1,96 @@
+"""Every name on disk: the project's `.autoresearch` folder and the cache where trees are built."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch.errors import DiskFault
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectPaths:
+    """The names of one project's records."""
+
+    project: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.project / ".autoresearch"
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.db"
+
+    def run(self, run: str) -> RunPaths:
+        return RunPaths(self, run)
+
+    def make(self) -> None:
+        """Make the folder: private, and invisible to git by a `.gitignore` of its own.
+
+        Raises:
+            DiskFault: the project is read-only or the disk full.
+        """
+        try:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            ignore = self.folder / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
+        except OSError as error:
+            raise DiskFault(
+                f"cannot write {self.folder}: {error.strerror}. The ledger lives there: make the project's folder "
+                "writable or free some space."
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaths:
+    """The names of one run."""
+
+    project: ProjectPaths
+    run: str
+
+    @property
+    def folder(self) -> Path:
+        return self.project.folder / self.run
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "owner.lock"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results.tsv"
+
+    @property
+    def progress(self) -> Path:
+        return self.folder / "progress.png"
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "run.log"
+
+    def experiment(self, n: int) -> Path:
+        return self.folder / "experiments" / f"{n:06d}"
+
+    @property
+    def cache(self) -> Path:
+        """Trees, scratch folders and our own git folder of this run; free to delete when nothing runs."""
+        return cache_root() / project_key(self.project.project) / self.run
+
+
+def cache_root() -> Path:
+    """`autoresearch-runs` under the user's cache, or `$AUTORESEARCH_CACHE`."""
+    override = os.environ.get("AUTORESEARCH_CACHE")
+    if override:
+        return Path(override)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir()) / "autoresearch-runs"
+
+
+def project_key(project: Path) -> str:
+    resolved = project.resolve()
+    return f"{resolved.name[:32]}-{hashlib.sha256(os.fsencode(resolved)).hexdigest()[:10]}"

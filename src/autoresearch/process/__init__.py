@@ -1,0 +1,5 @@
+"""Children and their trees: a supervisor that contains, times, logs and kills them, and the harness's side of it."""
+
+from autoresearch.process.children import Exit, Job, Supervisor
+
+__all__ = ["Exit", "Job", "Supervisor"]

@@ -1,0 +1,228 @@
+"""Control groups for jobs, where this machine lets us make them: peak memory, a bound on processes, the kernel's OOM count.
+
+Imported by the supervisor alone: standard library only, no other module of ours. Without any group everything here
+answers None and memory is sampled.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+MB = 1024 * 1024
+_PIDS_MAX = 8192
+
+
+def _own(controller: str) -> str:
+    """This process's group folder for a v1 controller, or for the unified hierarchy with ``."""
+    try:
+        with open("/proc/self/cgroup") as file:
+            for line in file:
+                _, controllers, path = line.rstrip("\n").split(":", 2)
+                if (controller in controllers.split(",")) if controller else not controllers:
+                    base = f"/sys/fs/cgroup/{controller}" if controller else "/sys/fs/cgroup"
+                    folder = base + path.rstrip("/")
+                    return folder if os.path.isdir(folder) else base
+    except (OSError, ValueError):
+        pass
+    return ""
+
+
+class Groups:
+    """The groups of one supervisor; a job takes one and gives it back."""
+
+    def __init__(self) -> None:
+        self._free: list[Group] = []
+        self._made = 0
+        self.version = self._probe()
+
+    def _probe(self) -> int:
+        for version in (1, 2):
+            group = self._make(version)
+            if group is not None:
+                self._free.append(group)
+                return version
+        return 0
+
+    def take(self) -> Group | None:
+        if not self.version:
+            return None
+        group = self._free.pop() if self._free else self._make(self.version)
+        if group is not None:
+            group.begin()
+        return group
+
+    def give_back(self, group: Group | None) -> None:
+        if group is not None and group.usable():
+            self._free.append(group)
+
+    def close(self) -> None:
+        for group in self._free:
+            group.remove()
+        self._free.clear()
+
+    def _make(self, version: int) -> Group | None:
+        self._made += 1
+        name = f"autoresearch-{os.getpid()}-{self._made}"
+        try:
+            if version == 1:
+                memory, pids = _own("memory"), _own("pids")
+                if not os.path.exists(f"{memory}/memory.max_usage_in_bytes") and not os.path.exists(
+                    f"{memory}/memory.usage_in_bytes"
+                ):
+                    return None
+                _sweep(memory)
+                _sweep(pids)
+                return Group1(f"{memory}/{name}", f"{pids}/{name}" if pids else "")
+            own = _own("")
+            for parent in (own, os.path.dirname(own)):
+                with open(f"{parent}/cgroup.subtree_control") as file:
+                    if "memory" not in file.read().split():
+                        continue
+                _sweep(parent)
+                return Group2(f"{parent}/{name}")
+        except OSError:
+            return None
+        return None
+
+
+def _sweep(parent: str) -> None:
+    """Remove groups that a killed supervisor left."""
+    if not parent:
+        return
+    for name in os.listdir(parent):
+        if name.startswith("autoresearch-") and not os.path.exists(f"/proc/{name.split('-')[1]}"):
+            _rmdir(f"{parent}/{name}")
+
+
+def _rmdir(path: str) -> None:
+    for _ in range(20):
+        try:
+            os.rmdir(path)
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.005)
+
+
+def _number(path: str) -> int:
+    with open(path) as file:
+        return int(file.read())
+
+
+def _table(path: str) -> dict[str, int]:
+    with open(path) as file:
+        return {key: int(value) for key, value in (line.split() for line in file) if value.isdigit()}
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+class Group:
+    """One group. Peak memory is what was charged at most, less file pages that were only cached."""
+
+    way = ""
+
+    def begin(self) -> None: ...
+
+    def join(self) -> None:
+        """Move the calling process in."""
+
+    def peak_mb(self) -> float | None: ...
+
+    def limit_mb(self) -> float | None: ...
+
+    def oom_kills(self) -> int:
+        return 0
+
+    def usable(self) -> bool:
+        return False
+
+    def remove(self) -> None: ...
+
+
+class Group1(Group):
+    way = "cgroup1"
+
+    def __init__(self, memory: str, pids: str) -> None:
+        self._memory, self._pids = memory, pids
+        os.mkdir(memory)
+        if pids:
+            try:
+                os.mkdir(pids)
+                _write(f"{pids}/pids.max", str(_PIDS_MAX))
+            except OSError:
+                self._pids = ""
+        self._before = self._cached = self._oom = 0
+
+    def begin(self) -> None:
+        self._before = _number(f"{self._memory}/memory.usage_in_bytes")
+        self._cached = self._cache()
+        _write(f"{self._memory}/memory.max_usage_in_bytes", "0")
+        self._oom = _table(f"{self._memory}/memory.oom_control").get("oom_kill", 0)
+
+    def _cache(self) -> int:
+        stat = _table(f"{self._memory}/memory.stat")
+        return stat.get("total_cache", 0) - stat.get("total_shmem", 0)
+
+    def join(self) -> None:
+        _write(f"{self._memory}/cgroup.procs", "0")
+        if self._pids:
+            _write(f"{self._pids}/cgroup.procs", "0")
+
+    def peak_mb(self) -> float | None:
+        peak = _number(f"{self._memory}/memory.max_usage_in_bytes") - self._before
+        return max(0, peak - max(0, self._cache() - self._cached)) / MB
+
+    def limit_mb(self) -> float | None:
+        return _number(f"{self._memory}/memory.limit_in_bytes") / MB
+
+    def oom_kills(self) -> int:
+        return _table(f"{self._memory}/memory.oom_control").get("oom_kill", 0) - self._oom
+
+    def usable(self) -> bool:
+        return True
+
+    def remove(self) -> None:
+        _rmdir(self._memory)
+        if self._pids:
+            _rmdir(self._pids)
+
+
+class Group2(Group):
+    way = "cgroup2"
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        os.mkdir(folder)
+        try:
+            if not os.path.exists(f"{folder}/memory.peak"):
+                raise OSError("no memory.peak")
+            _write(f"{folder}/pids.max", str(_PIDS_MAX))
+        except OSError:
+            os.rmdir(folder)
+            raise
+
+    def join(self) -> None:
+        _write(f"{self._folder}/cgroup.procs", "0")
+
+    def peak_mb(self) -> float | None:
+        stat = _table(f"{self._folder}/memory.stat")
+        cached = stat.get("file", 0) - stat.get("shmem", 0)
+        return max(0, _number(f"{self._folder}/memory.peak") - cached) / MB
+
+    def limit_mb(self) -> float | None:
+        return None
+
+    def oom_kills(self) -> int:
+        return _table(f"{self._folder}/memory.events").get("oom_kill", 0)
+
+    def usable(self) -> bool:
+        self.remove()  # the kernel's peak cannot be reset before 6.12: each job gets a new group
+        return False
+
+    def remove(self) -> None:
+        _rmdir(self._folder)

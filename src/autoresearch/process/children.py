@@ -1,0 +1,226 @@
+"""The harness's side of the supervisor: start a job, wait for its end, kill it when the waiting is cancelled."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from autoresearch.errors import DiskFault, RunnerLost
+
+LOG_LIMIT = 10 * 1024 * 1024
+KEEP_LIMIT = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A child to run. The environment is exactly `env`."""
+
+    argv: Sequence[str]
+    cwd: Path
+    env: Mapping[str, str]
+    timeout_s: float | None = None
+    grace_s: float = 2.0
+    log: Path | None = None
+    stdin: Path | None = None
+    readonly: Sequence[Path] = ()
+    log_limit: int = LOG_LIMIT
+    keep: int = KEEP_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a job ended; nothing of it is alive any more.
+
+    Attributes:
+        stdout: the last `keep` bytes of standard output, decoded; `stdout_bytes` counts all.
+        tail: the last lines of both streams.
+        killed: we ended it (time limit or cancelled).
+        oom: the kernel's OOM killer struck inside.
+    """
+
+    exit: int | None
+    signal: int | None
+    error: str
+    duration_s: float
+    cpu_s: float
+    peak_mb: float | None
+    memory_from: str
+    limit_mb: float | None
+    oom: bool
+    timed_out: bool
+    killed: bool
+    stdout: str
+    stdout_bytes: int
+    tail: str
+    contained_by: str = ""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    done: anyio.Event = field(default_factory=anyio.Event)
+    answer: dict[str, Any] | None = None
+
+
+class Supervisor:
+    """A supervisor process and the jobs in it. Use as an async context manager.
+
+    Raises (from `run`):
+        RunnerLost: the supervisor died; its jobs died with it, and the next `run` starts another.
+        DiskFault: a log could not be written or a job not be started for want of space.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._waiting: dict[int, _Waiting] = {}
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._next = 0
+        self.namespaces = ""
+        self.cgroups = 0
+
+    async def __aenter__(self) -> Supervisor:
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._tasks is not None
+        self._tasks.cancel_scope.cancel()
+        self._stop()
+        await self._tasks.__aexit__(None, None, None)
+
+    async def start(self) -> None:
+        """Start the supervisor if none is running."""
+        if self._socket is not None:
+            return
+        ours, theirs = socket.socketpair()
+        script = Path(__file__).with_name("supervisor.py")
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(script), str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
+            )
+        ours.setblocking(False)
+        self._socket = ours
+        hello = _Waiting()
+        self._waiting[0] = hello
+        assert self._tasks is not None
+        self._tasks.start_soon(self._listen, ours)
+        await hello.done.wait()
+        if hello.answer is None:
+            raise RunnerLost("the supervisor process did not start; `autoresearch doctor` says more")
+        self.namespaces = hello.answer["namespaces"]
+        self.cgroups = hello.answer["cgroups"]
+
+    async def run(self, job: Job) -> Exit:
+        """Run a job to its end. When cancelled, the job is killed before this returns."""
+        await self.start()
+        self._next += 1
+        id_, waiting = self._next, _Waiting()
+        self._waiting[id_] = waiting
+        mark = secrets.token_hex(8)
+        request = {
+            "op": "start",
+            "id": id_,
+            "argv": list(job.argv),
+            "cwd": str(job.cwd),
+            "env": {**job.env, "AUTORESEARCH_MARK": mark},
+            "stdin": str(job.stdin) if job.stdin else None,
+            "log": str(job.log) if job.log else None,
+            "log_limit": job.log_limit,
+            "keep": job.keep,
+            "timeout_s": job.timeout_s,
+            "grace_s": job.grace_s,
+            "readonly": [str(path) for path in job.readonly],
+        }
+        await self._send(request)
+        try:
+            await waiting.done.wait()
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await self._send({"op": "kill", "id": id_, "grace_s": job.grace_s})
+                await waiting.done.wait()
+            raise
+        return _exit(waiting.answer)
+
+    async def _send(self, request: dict[str, Any]) -> None:
+        body = json.dumps(request).encode()
+        data = struct.pack(">I", len(body)) + body
+        while data and self._socket is not None:
+            try:
+                data = data[self._socket.send(data) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._socket)
+            except OSError:
+                self._lost(self._socket)
+
+    async def _listen(self, sock: socket.socket) -> None:
+        inbox = bytearray()
+        try:
+            while True:
+                await anyio.wait_readable(sock)
+                data = sock.recv(1 << 20)
+                if not data:
+                    break
+                inbox += data
+                while len(inbox) >= 4 and len(inbox) >= 4 + struct.unpack(">I", inbox[:4])[0]:
+                    size = struct.unpack(">I", inbox[:4])[0]
+                    self._deliver(json.loads(inbox[4 : 4 + size]))
+                    del inbox[: 4 + size]
+        except OSError:
+            pass
+        self._lost(sock)
+
+    def _deliver(self, answer: dict[str, Any]) -> None:
+        waiting = self._waiting.pop(answer.get("id", 0), None)
+        if waiting is not None:
+            waiting.answer = answer
+            waiting.done.set()
+
+    def _lost(self, sock: socket.socket) -> None:
+        """Wake everybody who waits for a supervisor that is gone."""
+        if self._socket is sock:
+            self._stop()
+        for waiting in self._waiting.values():
+            waiting.done.set()
+        self._waiting.clear()
+
+    def _stop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._process is not None:
+            try:
+                self._process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+
+def _exit(answer: dict[str, Any] | None) -> Exit:
+    if answer is None:
+        raise RunnerLost("the process that supervises evaluations is gone; what it ran is done again")
+    fault = answer.pop("fault", "")
+    if fault:
+        raise DiskFault(fault)
+    answer.pop("id")
+    return Exit(**answer)

@@ -1,0 +1,87 @@
+"""What a child gets to see: a clean environment, a new HOME and TMP, and its argument vector."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoresearch.errors import DiskFault, SetupError
+
+_KEPT = ("PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "USER", "LOGNAME", "SHELL", "LD_LIBRARY_PATH")
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_SHELL = re.compile(r"[|&;<>()$`*?\[\]#~!{}\n]|^\s*\w+=")
+
+
+def argv(command: str, python: str) -> list[str]:
+    """A command as an argument vector: directly where it is plain words, by `sh -c` where it needs a shell.
+
+    A leading `python` is the given interpreter.
+
+    Raises:
+        SetupError: quotes that do not close, or nothing to run.
+    """
+    command = re.sub(r"^\s*python(?=\s|$)", lambda _: shlex.quote(python), command)
+    if _SHELL.search(command):
+        return ["/bin/sh", "-c", command]
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise SetupError(f"cannot read the command {command!r}: {error}") from error
+    if not words:
+        raise SetupError("the command is empty")
+    return words
+
+
+def clean(scratch: Path, *, passed: Sequence[str] = ()) -> dict[str, str]:
+    """An environment with nothing of the user's but paths, language and the variables passed on purpose.
+
+    Makes a new HOME and TMP below `scratch`; what the last child left there is gone.
+
+    Raises:
+        SetupError: a variable to pass is not set.
+        DiskFault: the folders cannot be made.
+    """
+    env = {key: os.environ[key] for key in (*_KEPT, *_CERTIFICATES) if key in os.environ}
+    env.setdefault("PATH", os.defpath)
+    for name in passed:
+        if name not in os.environ:
+            raise SetupError(f"[evaluate] env names {name}, which is not set: export it, or take it out of the list")
+        env[name] = os.environ[name]
+    try:
+        for key, name in (("HOME", "home"), ("TMPDIR", "tmp")):
+            folder = scratch / name
+            _renew(folder)
+            env[key] = str(folder)
+    except OSError as error:
+        raise DiskFault(f"cannot make {scratch}: {error.strerror}") from error
+    return env
+
+
+def _renew(folder: Path) -> None:
+    try:
+        os.mkdir(folder, 0o700)
+        return
+    except FileExistsError:
+        pass
+    try:
+        os.rmdir(folder)  # the usual case: nothing was left in it
+    except OSError:
+        _remove(folder)
+    os.makedirs(folder, 0o700)
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
+        return
+    for root, folders, _ in os.walk(folder):
+        for name in folders:
+            path = os.path.join(root, name)
+            if not os.path.islink(path):
+                os.chmod(path, 0o700)
+    os.chmod(folder, 0o700)
+    shutil.rmtree(folder)

@@ -1,0 +1,458 @@
+"""The process between harness and children: starts, contains, times, logs and kills them, and dies with the harness.
+
+Run as a program of its own (`python -I -S supervisor.py FD PID`), small and single-threaded, so that a job costs two
+forks of eight megabytes. It hears requests on a socket, one JSON object each with its length before it:
+
+    {"op": "start", "id": 1, "argv": [...], "cwd": "...", "env": {...}, "stdin": path, "log": path, "log_limit": bytes,
+     "keep": bytes of standard output kept, "timeout_s": 60.0, "grace_s": 2.0, "readonly": [paths]}
+    {"op": "kill", "id": 1, "grace_s": 2.0}
+
+and answers each start once, when nothing of the job is alive any more. When the socket closes or the harness's process
+is gone, every job is killed and the supervisor ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from typing import Any
+
+if __name__ == "__main__":  # a program of its own, without the package
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    import cgroups
+    import containment
+else:
+    from autoresearch.process import cgroups, containment
+
+_CHUNK = 1 << 16
+_TAIL = 1 << 15
+_SAMPLES_S = (0.02, 0.05, 0.1, 0.25)
+_HUNT_S = 10.0
+
+
+class Output:
+    """One job's two output streams: a log with a limit, all of standard output up to a limit, a tail of both."""
+
+    def __init__(self, log: str | None, limit: int, keep: int) -> None:
+        self.stdout, self.tail = bytearray(), bytearray()
+        self.stdout_bytes = self.logged = self.left_out = 0
+        self.fault = ""
+        self._limit, self._keep = limit, keep
+        self._fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600) if log else -1
+
+    def take(self, data: bytes, *, is_stdout: bool) -> None:
+        if is_stdout:
+            self.stdout_bytes += len(data)
+            self.stdout += data
+            if len(self.stdout) > 2 * self._keep:
+                del self.stdout[: -self._keep]
+        self.tail += data
+        if len(self.tail) > 2 * _TAIL:
+            del self.tail[:-_TAIL]
+        room = self._limit - self.logged
+        self._write(data[:room] if room > 0 else b"")
+        self.left_out += max(0, len(data) - max(0, room))
+
+    def _write(self, data: bytes) -> None:
+        if self._fd < 0 or not data or self.fault:
+            return
+        self.logged += len(data)
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError as error:
+            self.fault = f"cannot write the log: {error.strerror}"
+
+    def close(self) -> None:
+        if self.left_out and self._fd >= 0:
+            tail = bytes(self.tail[-_TAIL:])
+            self._write(b"\n[... %d bytes left out; the last %d follow ...]\n" % (self.left_out, len(tail)) + tail)
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+class LiveJob:
+    """A job while its processes live."""
+
+    def __init__(self, request: dict[str, Any], namespaces: str, group: cgroups.Group | None) -> None:
+        self.id: int = request["id"]
+        self.request, self.namespaces, self.group = request, namespaces, group
+        self.mark: str = request["env"].get("AUTORESEARCH_MARK", "")
+        self.output = Output(request.get("log"), request["log_limit"], request["keep"])
+        self.peak_mb = 0.0
+        self.samples = 0
+        self.status: bytes = b""
+        self.timed_out = self.killed = False
+        self.started = time.monotonic()
+        timeout = request.get("timeout_s")
+        self.deadline: float | None = self.started + timeout if timeout is not None else None
+        self.kill_at: float | None = None
+        self.sample_at = self.started + _SAMPLES_S[0]
+        self._start()
+
+    def _start(self) -> None:
+        out_r, out_w = os.pipe2(os.O_CLOEXEC)
+        err_r, err_w = os.pipe2(os.O_CLOEXEC)
+        status_r, status_w = os.pipe2(os.O_CLOEXEC)
+        self.pid = containment.spawn_init(self.namespaces)
+        if self.pid == 0:
+            _run_init(self, out_w, err_w, status_w)
+        for fd in (out_w, err_w, status_w):
+            os.close(fd)
+        for fd in (out_r, err_r):
+            os.set_blocking(fd, False)
+        self.fds = {out_r: "stdout", err_r: "stderr", status_r: "status"}
+
+    def pump(self, fd: int) -> bool:
+        """Read what there is; False at the stream's end."""
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return True
+        if self.fds[fd] == "status":
+            self.status += data
+        elif data:
+            self.output.take(data, is_stdout=self.fds[fd] == "stdout")
+        return bool(data)
+
+    def tick(self, now: float) -> None:
+        """Hold the job to its time, and look at its memory."""
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline, self.timed_out = None, True
+            self.end(self.request["grace_s"], now)
+        if self.kill_at is not None and now >= self.kill_at:
+            self.kill_at = None
+            self._kill()
+        if now >= self.sample_at:
+            self.sample()
+            self.samples += 1
+            self.sample_at = now + _SAMPLES_S[min(self.samples, len(_SAMPLES_S) - 1)]
+
+    def end(self, grace_s: float, now: float) -> None:
+        """SIGTERM to all, SIGKILL after the grace."""
+        self.killed = True
+        if grace_s > 0:
+            _signal(self.pid, signal.SIGTERM)
+        self.kill_at = now + grace_s
+
+    def _kill(self) -> None:
+        if self.namespaces:
+            _signal(self.pid, signal.SIGKILL)  # the kernel takes the whole namespace along
+        else:
+            _signal(self.pid, signal.SIGUSR1)  # its init hunts them down
+            containment.hunt(self.pid, self.mark, until=time.monotonic() + _HUNT_S)
+            _signal(self.pid, signal.SIGKILL)
+
+    def sample(self) -> None:
+        """Resident memory of the tree now; a process's own high-water mark counts as well."""
+        total = highest = 0.0
+        for pid in containment.descendants(self.pid):
+            try:
+                with open(f"/proc/{pid}/status") as file:
+                    fields = dict(line.split(":", 1) for line in file if line.startswith(("VmHWM", "VmRSS")))
+            except OSError:
+                continue
+            total += _kb(fields.get("VmRSS")) / 1024
+            highest = max(highest, _kb(fields.get("VmHWM")) / 1024)
+        self.peak_mb = max(self.peak_mb, total, highest)
+
+    def next_wake(self) -> float:
+        return min(t for t in (self.deadline, self.kill_at, self.sample_at) if t is not None)
+
+    def finish(self) -> dict[str, Any]:
+        """Wait for the last process, drain the streams, and say how it went."""
+        _, _, usage = os.wait4(self.pid, 0)
+        duration_s = time.monotonic() - self.started
+        if not self.namespaces:
+            containment.hunt(self.pid, self.mark, until=time.monotonic() + _HUNT_S)
+        for fd, name in self.fds.items():
+            while name != "status" and self.pump(fd):
+                if not select.select([fd], [], [], 0)[0]:
+                    break
+            os.close(fd)
+        self.output.close()
+        answer = self._exit() | self._memory()
+        return answer | {
+            "id": self.id,
+            "duration_s": self._ran_s(duration_s),
+            "cpu_s": usage.ru_utime + usage.ru_stime,
+            "timed_out": self.timed_out,
+            "killed": self.killed,
+            "stdout": bytes(self.output.stdout[-self.request["keep"] :]).decode("utf-8", "replace"),
+            "stdout_bytes": self.output.stdout_bytes,
+            "tail": bytes(self.output.tail[-_TAIL:]).decode("utf-8", "replace"),
+            "fault": self.output.fault,
+            "contained_by": f"pid namespace ({self.namespaces})" if self.namespaces else "subreaper",
+        }
+
+    def _ran_s(self, whole_s: float) -> float:
+        """From the command's exec to its end, as its init saw it; without that the job's whole life."""
+        return struct.unpack("=cid", self.status[:13])[2] if len(self.status) >= 13 else whole_s
+
+    def _exit(self) -> dict[str, Any]:
+        kind, value = struct.unpack("=ci", self.status[:5]) if len(self.status) >= 5 else (b"S", signal.SIGKILL)
+        if kind == b"E":
+            return {"exit": 127, "signal": None, "error": os.strerror(value)}
+        if kind == b"S":
+            return {"exit": None, "signal": value, "error": ""}
+        if os.WIFSIGNALED(value):
+            return {"exit": None, "signal": os.WTERMSIG(value), "error": ""}
+        return {"exit": os.WEXITSTATUS(value), "signal": None, "error": ""}
+
+    def _memory(self) -> dict[str, Any]:
+        answer: dict[str, Any] = {
+            "peak_mb": self.peak_mb or None,
+            "memory_from": "sampled",
+            "oom": False,
+            "limit_mb": None,
+        }
+        if self.group is not None:
+            try:
+                peak = self.group.peak_mb()
+                answer |= {"peak_mb": peak, "memory_from": self.group.way, "oom": self.group.oom_kills() > 0}
+                answer["limit_mb"] = self.group.limit_mb()
+            except OSError:
+                pass
+        return answer
+
+
+def _run_init(job: LiveJob, out_w: int, err_w: int, status_w: int) -> None:
+    """The first process of a job: prepares its walls, starts the command, reaps, reports, ends. Never returns."""
+    try:
+        containment.die_with_parent(signal.SIGKILL if job.namespaces else signal.SIGUSR1)
+        if job.group is not None:
+            try:
+                job.group.join()
+            except OSError:
+                pass
+        if job.namespaces:
+            containment.private_mounts(job.request.get("readonly", []))
+        else:
+            containment.become_subreaper()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        _install_stops(job)
+        began = time.monotonic()
+        main = _spawn(job.request, out_w, err_w)
+        os.close(out_w)
+        os.close(err_w)
+        status = _reap_until(main)
+        report = struct.pack("=cid", b"W", status, time.monotonic() - began)
+        os.write(status_w, report)
+        if not job.namespaces:
+            containment.hunt(os.getpid(), job.mark, until=time.monotonic() + _HUNT_S)
+    except BaseException as error:
+        os.write(status_w, struct.pack("=cid", b"E", getattr(error, "errno", 0) or errno.EIO, 0.0))
+    finally:
+        os._exit(0)
+
+
+def _install_stops(job: LiveJob) -> None:
+    """SIGTERM is passed on to everything below; SIGUSR1 (no namespace) kills it all and ends."""
+
+    def terminate(signum: int, frame: object) -> None:
+        if job.namespaces:
+            try:
+                os.kill(-1, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        else:
+            containment.terminate(os.getpid(), job.mark)
+
+    def kill(signum: int, frame: object) -> None:
+        containment.hunt(os.getpid(), job.mark, until=time.monotonic() + _HUNT_S)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGUSR1, kill)
+
+
+def _reap_until(main: int) -> int:
+    while True:
+        pid, status = os.wait()
+        if pid == main:
+            return status
+
+
+def _spawn(request: dict[str, Any], out_w: int, err_w: int) -> int:
+    """Start the command in a session of its own. By posix_spawn: no copy of this interpreter's pages is made.
+
+    Raises:
+        OSError: the command or its folder does not exist or may not be run.
+    """
+    try:
+        stdin = os.open(request.get("stdin") or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        os.chdir(request["cwd"])
+        return os.posix_spawnp(
+            _program(request),
+            request["argv"],
+            request["env"],
+            file_actions=[(os.POSIX_SPAWN_DUP2, fd, i) for i, fd in enumerate((stdin, out_w, err_w))],
+            setsid=True,
+            setsigdef=[signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ],
+        )
+    except OSError as error:
+        os.write(err_w, f"{request['argv'][0]}: {error.strerror}: {error.filename or request['cwd']}\n".encode())
+        raise
+
+
+def _program(request: dict[str, Any]) -> str:
+    """Find the program on the child's own PATH (posix_spawnp would look on this process's)."""
+    name: str = request["argv"][0]
+    if "/" not in name:
+        for folder in request["env"].get("PATH", os.defpath).split(":"):
+            if os.access(os.path.join(folder, name), os.X_OK):
+                return os.path.join(folder, name)
+    return name
+
+
+def _kb(text: str | None) -> int:
+    return int(text.split()[0]) if text else 0
+
+
+def _signal(pid: int, signum: int) -> None:
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        pass
+
+
+class Loop:
+    """Hears requests, pumps output, keeps time."""
+
+    def __init__(self, control: socket.socket, harness: int) -> None:
+        self.control, self.inbox = control, bytearray()
+        self.jobs: dict[int, LiveJob] = {}
+        self.by_fd: dict[int, LiveJob] = {}
+        self.namespaces = containment.best_namespaces()
+        self.groups = cgroups.Groups()
+        self.poll = select.poll()
+        self.poll.register(control, select.POLLIN)
+        self.harness_fd = _pidfd(harness)
+        if self.harness_fd >= 0:
+            self.poll.register(self.harness_fd, select.POLLIN)
+        self.harness = harness
+
+    def run(self) -> None:
+        self.send({"hello": True, "namespaces": self.namespaces, "cgroups": self.groups.version})
+        while True:
+            for fd, _ in self.poll.poll(self._wait_ms()):
+                if fd == self.control.fileno():
+                    if not self.hear():
+                        return
+                elif fd == self.harness_fd:
+                    return
+                elif fd in self.by_fd:
+                    self.pump(fd)
+            now = time.monotonic()
+            for job in list(self.jobs.values()):
+                job.tick(now)
+            if self.harness_fd < 0 and os.getppid() != self.harness:
+                return
+
+    def _wait_ms(self) -> float | None:
+        limit = None if self.harness_fd >= 0 else 0.5
+        if self.jobs:
+            wake = min(job.next_wake() for job in self.jobs.values()) - time.monotonic()
+            limit = max(0.0, min(wake, limit or wake))
+        return None if limit is None else limit * 1000 + 1
+
+    def hear(self) -> bool:
+        try:
+            data = self.control.recv(1 << 20)
+        except (ConnectionResetError, InterruptedError):
+            data = b""
+        if not data:
+            return False
+        self.inbox += data
+        while len(self.inbox) >= 4:
+            size = struct.unpack(">I", self.inbox[:4])[0]
+            if len(self.inbox) < 4 + size:
+                break
+            request = json.loads(self.inbox[4 : 4 + size])
+            del self.inbox[: 4 + size]
+            self.handle(request)
+        return True
+
+    def handle(self, request: dict[str, Any]) -> None:
+        if request["op"] == "kill":
+            job = self.jobs.get(request["id"])
+            if job is not None:
+                job.end(request["grace_s"], time.monotonic())
+            return
+        group = None
+        try:
+            group = self.groups.take()
+            job = LiveJob(request, self.namespaces, group)
+        except OSError as error:
+            self.groups.give_back(group)
+            self.send({"id": request["id"], "fault": f"cannot start: {error.strerror} ({error.filename or 'fork'})"})
+            return
+        self.jobs[job.id] = job
+        for fd in job.fds:
+            self.by_fd[fd] = job
+            self.poll.register(fd, select.POLLIN)
+
+    def pump(self, fd: int) -> None:
+        job = self.by_fd[fd]
+        if job.pump(fd):
+            return
+        self.poll.unregister(fd)
+        del self.by_fd[fd]
+        if job.fds[fd] == "status":  # its init is ending: nothing of the job outlives it
+            for other in job.fds:
+                if self.by_fd.pop(other, None) is not None:
+                    self.poll.unregister(other)
+            answer = job.finish()
+            del self.jobs[job.id]
+            self.groups.give_back(job.group)
+            self.send(answer)
+
+    def send(self, answer: dict[str, Any]) -> None:
+        body = json.dumps(answer).encode()
+        try:
+            self.control.sendall(struct.pack(">I", len(body)) + body)
+        except OSError:
+            pass  # the harness is gone; the next poll says so
+
+    def close(self) -> None:
+        for job in self.jobs.values():
+            job._kill()
+        for job in self.jobs.values():
+            try:
+                os.waitpid(job.pid, 0)
+            except ChildProcessError:
+                pass
+            if job.group is not None:
+                job.group.remove()
+        self.groups.close()
+
+
+def _pidfd(pid: int) -> int:
+    """A handle on the harness's process, not its thread; -1 where there is none."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    containment.become_subreaper()
+    loop = Loop(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
+    try:
+        loop.run()
+    finally:
+        loop.close()
+
+
+if __name__ == "__main__":
+    main()

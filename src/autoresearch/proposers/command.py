@@ -1,0 +1,69 @@
+"""Any program that edits the tree: given the prompt on standard input and as a file, contained like an evaluation.
+
+Its last non-empty line on standard output is the description. Money it spends it may report by appending JSON lines
+`{"cost_usd": 0.02, "tokens": 900}` to `$AUTORESEARCH_COST`, which count also when it is killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoresearch.contracts import Brief, FileDraft
+from autoresearch.process import Exit, Job, Supervisor
+from autoresearch.process.environment import argv, clean
+from autoresearch.records import Proposal
+
+
+class Command:
+    """Runs `command` (with `args`) in the draft's folder."""
+
+    name = "command"
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        command: str,
+        args: Sequence[str],
+        python: str,
+        env: Sequence[str],
+        timeout_s: float,
+    ) -> None:
+        self._supervisor, self._python, self._env = supervisor, python, tuple(env)
+        self._argv = [*(argv(command, python) if command else []), *args]
+        if self._argv[:2] == ["/bin/sh", "-c"] and args:
+            self._argv = ["/bin/sh", "-c", f'{self._argv[2]} "$@"', "sh", *args]
+        self._timeout_s = timeout_s
+
+    async def propose(self, brief: Brief, draft: FileDraft) -> Proposal:
+        folder = await draft.folder()
+        log_folder = draft.log_folder
+        assert log_folder is not None
+        log_folder.mkdir(parents=True, exist_ok=True)
+        prompt = log_folder / "prompt.md"
+        prompt.write_text(brief.text, encoding="utf-8")
+        scratch = log_folder / "scratch"
+        scratch.mkdir(exist_ok=True)
+        env = clean(scratch, passed=self._env)
+        env["AUTORESEARCH_PROMPT"] = str(prompt)
+        env["AUTORESEARCH_COST"] = str(log_folder / "cost.jsonl")
+        job = Job(self._argv, folder, env, timeout_s=self._timeout_s, stdin=prompt, log=log_folder / "agent.log")
+        end = await self._supervisor.run(job)
+        clean(scratch)
+        return Proposal(_description(end), failure=_failure(end, self._timeout_s))
+
+
+def _description(end: Exit) -> str:
+    return next((line.strip() for line in reversed(end.stdout.splitlines()) if line.strip()), "")
+
+
+def _failure(end: Exit, limit_s: float) -> tuple[str, str] | None:
+    if end.timed_out:
+        return (
+            "proposer_timeout",
+            f"the proposer was still running after {end.duration_s:.0f} s (limit {limit_s:.0f} s)",
+        )
+    if end.exit != 0:
+        how = end.error or (f"exit {end.exit}" if end.exit is not None else f"signal {end.signal}")
+        last = next((line.strip() for line in reversed(end.tail.splitlines()) if line.strip()), "")
+        return "proposer_crash", f"the proposer ended with {how}: {last[:200]}"
+    return None

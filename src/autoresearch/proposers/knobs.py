@@ -1,0 +1,290 @@
+"""A search over the constants of the editable files, around the incumbent: needs no model and costs nothing.
+
+Three kinds of moves, drawn by a generator of their own for each experiment: a step from the incumbent in one to three
+constants, whose length follows the one-fifth success rule (Rechenberg 1973); a repetition of the last kept step, as in
+pattern search (Hooke and Jeeves 1961); and a sample of Optuna's TPE (Bergstra et al. 2011) fitted to the last results. Where
+we differ: every move starts from the incumbent, and each constant has its turn before one comes again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autoresearch.contracts import Brief, FileDraft
+from autoresearch.errors import Exhausted
+from autoresearch.history import View
+from autoresearch.proposers.constants import Knob, Value, edit, find
+from autoresearch.records import Blob, Experiment, Proposal
+from autoresearch.task.scope import Scope
+
+RESULTS = 1000  # at most handed to the sampler
+_BLOCK = 200  # by so many the window moves on
+_STARTUP = 10  # results before TPE is asked
+_STEP, _SHORTEST, _LONGEST = 0.2, 0.02, 0.5  # of a constant's range
+_TRIES = 60
+
+Settings = dict[str, Value]
+
+
+class Knobs:
+    """Proposes settings of the constants that it finds."""
+
+    name = "knobs"
+
+    def __init__(self, scope: Scope | None = None) -> None:
+        self._settings: dict[int, Settings] = {}  # by experiment: all constants as far as they are known
+        self._texts: tuple[str, dict[str, str], list[Knob]] = ("", {}, [])
+        self._search = Search()
+
+    async def propose(self, brief: Brief, draft: FileDraft) -> Proposal:
+        files, knobs = self._read(brief.parent, draft)
+        if not knobs:
+            raise Exhausted(
+                f"no constants to search in {', '.join(files) or 'the editable files'}: knobs looks for module-level "
+                "UPPER_CASE numbers, booleans and strings with a `# knob: a|b` comment in Python, and scalars in JSON"
+            )
+        here = {k.name: k.value for k in knobs}
+        self._settings.setdefault(brief.parent.n, here)
+        results = [(self._known(brief.view, e, here), e) for e in brief.view if e.value is not None or not e.kept]
+        pending = [self._known(brief.view, e, here) for e in brief.view.pending if e.n < brief.n and e.settings]
+        point = self._search.next(knobs, here, results, pending, minimize=brief.direction == "minimize", rng=brief.random())
+        changed = {k.name: point[k.name] for k in knobs if point[k.name] != here[k.name]}
+        texts = edit(files, knobs, changed)
+        blobs = {path: Blob(text.encode(), draft.mode(path)) for path, text in texts.items()}
+        words = ", ".join(f"{k.name} {k.show(here[k.name])} → {k.show(changed[k.name])}" for k in knobs if k.name in changed)
+        self._settings[brief.n] = {**here, **changed}
+        return Proposal(words, blobs, settings=changed)
+
+    def _read(self, parent: Experiment, draft: FileDraft) -> tuple[dict[str, str], list[Knob]]:
+        """The parent's files and their knobs, read once for each parent."""
+        if self._texts[0] != parent.tree:
+            files = {}
+            for path in draft.editable():
+                if path.endswith((".py", ".json")):
+                    try:
+                        files[path] = draft.read(path).decode()
+                    except UnicodeDecodeError:
+                        continue
+            self._texts = (parent.tree, files, find(files))
+        return self._texts[1], self._texts[2]
+
+    def _known(self, view: View, e: Experiment, default: Settings) -> Settings:
+        """An experiment's settings: what it changed on what its parent had."""
+        if e.n not in self._settings:
+            chain = [e]
+            while chain[-1].n not in self._settings and chain[-1].parents and chain[-1].n:
+                chain.append(view.of(chain[-1].parents[0]))
+            settings = dict(self._settings.get(chain[-1].n, default))
+            for link in reversed(chain):
+                settings = {**settings, **link.settings}
+                self._settings[link.n] = settings
+        return self._settings[e.n]
+
+
+class Search:
+    """The search by itself: a pure function of results and generator, but for a cache of what it told the sampler."""
+
+    def __init__(self) -> None:
+        self._study: Any = None
+        self._window: tuple[int, int, tuple[str, ...]] = (-1, 0, ())
+        self._worst: float | None = None
+
+    def next(
+        self,
+        knobs: Sequence[Knob],
+        here: Settings,
+        results: Sequence[tuple[Settings, Experiment]],
+        pending: Sequence[Settings],
+        *,
+        minimize: bool,
+        rng: random.Random,
+    ) -> Settings:
+        """A point that was not tried yet.
+
+        Args:
+            here: the incumbent's settings; `results` those of all decided experiments.
+        Raises:
+            Exhausted: there is none left.
+        """
+        tried = {_key(knobs, s, here) for s, _ in results} | {_key(knobs, s, here) for s in pending}
+        tried.add(_key(knobs, here, here))
+        if math.prod(k.size for k in knobs) <= len(tried):
+            raise Exhausted("space exhausted: every setting of the constants was tried")
+        step = _step_length(results)
+        for attempt in range(_TRIES):
+            point = self._move(knobs, here, results, step * 1.05**attempt, minimize=minimize, rng=rng)
+            if _key(knobs, point, here) not in tried:
+                return point
+        return _first_untried(knobs, tried, here, rng)
+
+    def _move(
+        self,
+        knobs: Sequence[Knob],
+        here: Settings,
+        results: Sequence[tuple[Settings, Experiment]],
+        step: float,
+        *,
+        minimize: bool,
+        rng: random.Random,
+    ) -> Settings:
+        draw = rng.random()
+        kept = [s for s, e in results if e.kept and not e.rolled_back]
+        if draw < 0.2 and len(kept) > 1:
+            return _repeat(knobs, here, kept[-2], rng)
+        if draw < 0.45 and len(results) >= _STARTUP:
+            return self._sample(knobs, here, results, minimize=minimize, rng=rng)
+        return _local(knobs, here, results, step, rng)
+
+    def _sample(
+        self,
+        knobs: Sequence[Knob],
+        here: Settings,
+        results: Sequence[tuple[Settings, Experiment]],
+        *,
+        minimize: bool,
+        rng: random.Random,
+    ) -> Settings:
+        """Ask TPE; half the time only part of its answer is taken, the rest stays as the incumbent has it."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study = self._told(optuna, knobs, here, results, minimize=minimize)
+            study.sampler = optuna.samplers.TPESampler(seed=rng.randrange(2**31), multivariate=True, n_startup_trials=0)
+            trial = study.ask(_distributions(optuna, knobs))
+            values = {k.name: _from_optuna(k, trial.params[k.name]) for k in knobs}
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        if rng.random() < 0.5:
+            taken = rng.sample(list(knobs), max(1, round(len(knobs) * rng.uniform(0.2, 0.8))))
+            return {**here, **{k.name: values[k.name] for k in taken}}
+        return values
+
+    def _told(
+        self,
+        optuna: Any,
+        knobs: Sequence[Knob],
+        here: Settings,
+        results: Sequence[tuple[Settings, Experiment]],
+        *,
+        minimize: bool,
+    ) -> Any:
+        """A study that holds the last results; a window of 800 to 1,000 that depends on their number alone."""
+        first = max(0, (len(results) - RESULTS + _BLOCK - 1) // _BLOCK * _BLOCK)
+        names = tuple(k.name for k in knobs)
+        if self._study is None or self._window[0] != first or self._window[1] > len(results) or self._window[2] != names:
+            self._study = optuna.create_study(direction="minimize" if minimize else "maximize")
+            self._window = (first, first, names)
+            self._worst = None
+            for _, e in results[:first]:
+                self._note_worst(e.value, minimize=minimize)
+        distributions = _distributions(optuna, knobs)
+        for settings, e in results[self._window[1] :]:
+            params = {k.name: _to_optuna(k, settings.get(k.name, here[k.name])) for k in knobs}
+            self._note_worst(e.value, minimize=minimize)
+            value = e.value if e.value is not None else self._worst  # a crash counts as the worst seen before it
+            self._study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+        self._window = (first, len(results), names)
+        return self._study
+
+    def _note_worst(self, value: float | None, *, minimize: bool) -> None:
+        if value is not None:
+            worst = value if self._worst is None else self._worst
+            self._worst = max(worst, value) if minimize else min(worst, value)
+
+
+def _distributions(optuna: Any, knobs: Sequence[Knob]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for k in knobs:
+        if k.kind == "choice":
+            found[k.name] = optuna.distributions.CategoricalDistribution(list(range(len(k.choices))))
+        else:
+            found[k.name] = optuna.distributions.FloatDistribution(0.0, 1.0)
+    return found
+
+
+def _to_optuna(knob: Knob, value: Value) -> float | int:
+    if knob.kind == "choice":
+        return knob.choices.index(value) if value in knob.choices else 0
+    return knob.to_unit(value)
+
+
+def _from_optuna(knob: Knob, value: Any) -> Value:
+    return knob.choices[int(value)] if knob.kind == "choice" else knob.from_unit(float(value))
+
+
+def _key(knobs: Sequence[Knob], settings: Mapping[str, Value], here: Settings) -> tuple[Value, ...]:
+    return tuple(settings.get(k.name, here[k.name]) for k in knobs)
+
+
+def _step_length(results: Sequence[tuple[Settings, Experiment]]) -> float:
+    """One-fifth rule over the last 40 results: longer after a keep, shorter after a discard."""
+    step = _STEP
+    for _, e in results[-40:]:
+        if e.n and e.verdict is not None and e.value is not None:
+            step *= 1.4 if e.kept else 1.4**-0.25
+        step = min(max(step, _SHORTEST), _LONGEST)
+    return step
+
+
+def _local(
+    knobs: Sequence[Knob], here: Settings, results: Sequence[tuple[Settings, Experiment]], step: float, rng: random.Random
+) -> Settings:
+    """Move one constant that has its turn, and sometimes one or two others."""
+    turn = len(results)
+    deck = list(range(len(knobs)))
+    random.Random(turn // len(knobs)).shuffle(deck)
+    chosen = [knobs[deck[turn % len(knobs)]]] if rng.random() < 0.8 else [rng.choice(list(knobs))]
+    extra = min(len(knobs) - 1, rng.choices((0, 1, 2), (0.5, 0.3, 0.2))[0])
+    chosen += rng.sample([k for k in knobs if k is not chosen[0]], extra)
+    return {**here, **{k.name: _step_from(k, here[k.name], step, rng) for k in chosen}}
+
+
+def _step_from(knob: Knob, value: Value, step: float, rng: random.Random) -> Value:
+    if knob.kind == "choice":
+        others = [c for c in knob.choices if c != value or type(c) is not type(value)]
+        return rng.choice(others) if others else value
+    at = knob.to_unit(value)
+    moved = at + rng.choice((-1, 1)) * step * rng.uniform(0.5, 1.5)
+    if not 0 <= moved <= 1:
+        moved = at - (moved - at)  # bounce off the end of the range
+    new = knob.from_unit(moved)
+    if new == value and knob.kind in ("int", "power"):
+        new = int(min(max(int(value) + rng.choice((-1, 1)), math.ceil(knob.low)), math.floor(knob.high)))
+    return new
+
+
+def _repeat(knobs: Sequence[Knob], here: Settings, before: Settings, rng: random.Random) -> Settings:
+    """Go on in the direction of the last kept step."""
+    point, length = dict(here), rng.uniform(0.4, 1.6)
+    for k in knobs:
+        old = before.get(k.name, here[k.name])
+        if k.kind != "choice" and old != here[k.name]:
+            at = k.to_unit(here[k.name])
+            point[k.name] = k.from_unit(at + length * (at - k.to_unit(old)))
+    return point
+
+
+def _first_untried(knobs: Sequence[Knob], tried: set[tuple[Value, ...]], here: Settings, rng: random.Random) -> Settings:
+    """What is left of a small space, near or far.
+
+    Raises:
+        Exhausted: nothing is.
+    """
+    axes: list[Sequence[Value]] = []
+    for k in knobs:
+        if k.kind == "choice":
+            axes.append(k.choices)
+        elif k.kind == "float":
+            axes.append(sorted({k.from_unit(rng.random()) for _ in range(20)}, key=float))
+        else:
+            axes.append(range(math.ceil(k.low), math.floor(k.high) + 1))
+    for values in itertools.islice(itertools.product(*axes), 200_000):
+        if values not in tried:
+            return dict(zip((k.name for k in knobs), values, strict=True))
+    raise Exhausted("space exhausted: every setting of the constants was tried")

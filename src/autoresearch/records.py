@@ -1,0 +1,369 @@
+"""The nouns of the word list as frozen records: data only, no behaviour beyond reading themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+Direction = Literal["minimize", "maximize"]
+Phase = Literal["baseline", "first", "race", "guard", "check", "between", "final", "repair"]
+
+
+_JUDGED = ("baseline", "first", "race")
+
+
+class Kind(StrEnum):
+    """The kinds of verdict."""
+
+    KEEP = "keep"
+    DISCARD = "discard"
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    INVALID = "invalid"
+
+
+class Outcome(StrEnum):
+    """How one evaluation ended."""
+
+    OK = "ok"
+    EXIT = "exit"
+    SIGNAL = "signal"
+    MEMORY = "memory"
+    TIMEOUT = "timeout"
+    NO_MEASUREMENT = "no_measurement"
+    TAMPERING = "tampering"
+    OUTAGE = "outage"  # the evaluator asked to be tried again (exit 75): never recorded as a measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A file's content with its git mode: 100644, 100755 or 120000 (a link; the content is its target)."""
+
+    content: bytes
+    mode: str = "100644"
+
+
+Edits = Mapping[str, Blob | None]
+"""Paths relative to the project, with what they become; None deletes."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A candidate of `optimize`: any JSON or picklable value instead of files."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A change with its description and cost.
+
+    Attributes:
+        content: the edits against the parent, a new state, or None when the draft's folder holds them.
+        failure: reason code `proposer_…` and words when no usable change came.
+        notes: one line each about what was dropped on the way.
+        settings: constants that a search set, by name; its memory of what it tried.
+    """
+
+    description: str = ""
+    content: Edits | State | None = None
+    cost_usd: float = 0.0
+    tokens: int = 0
+    failure: tuple[str, str] | None = None
+    notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A proposal frozen: the tree's id, the commit's id, and the content as far as it is still in memory."""
+
+    n: int
+    tree: str
+    commit: str
+    content: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one evaluation gave.
+
+    Attributes:
+        of: the experiment whose tree was measured; `arm` is its part: candidate, incumbent, baseline, checkpoint.
+        index: counts the measurements of one experiment's record, from 0.
+        values: metric values by name, in each metric's own unit.
+        peak_mb: peak memory of the process tree in MB, and in `memory_from` how it was found out.
+        log: the log's path relative to the run's folder.
+    """
+
+    of: int
+    arm: str
+    index: int
+    seed: int
+    phase: Phase
+    outcome: Outcome
+    values: Mapping[str, float]
+    duration_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_mb: float | None = None
+    memory_from: str = ""
+    exit_code: int | None = None
+    attempt: int = 1
+    machine: str = ""
+    log: str = ""
+    words: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome is Outcome.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The end of an experiment: kind, a short reason code, and words."""
+
+    kind: Kind
+    reason: str
+    words: str = ""
+    value: float | None = None  # the number to show for the experiment
+
+    is_verdict = True
+
+    @property
+    def kept(self) -> bool:
+        return self.kind is Kind.KEEP
+
+    @property
+    def failed(self) -> bool:
+        """Whether it counts for the breakers."""
+        return self.kind in (Kind.CRASH, Kind.TIMEOUT) or (
+            self.kind is Kind.INVALID and self.reason not in ("no_change", "duplicate")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Acceptance asks for one more measurement: of experiment `of`, in the part `arm`, with this seed."""
+
+    of: int
+    arm: str
+    seed: int
+    phase: Phase = "race"
+
+    is_verdict = False
+
+
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    """Acceptance takes kept changes out again: experiment `to` is the incumbent from here on."""
+
+    to: int
+    words: str
+
+    is_verdict = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Acceptance has nothing more to do in this phase.
+
+    Attributes:
+        validated: gain and interval against the baseline where a final comparison was made.
+    """
+
+    words: str = ""
+    validated: Gain | None = None
+
+    is_verdict = False
+
+
+Step = Measure | Verdict | RollBack | Done
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """A gain in the metric's unit, positive is better, with its interval and how many pairs it rests on."""
+
+    mean: float
+    low: float
+    high: float
+    pairs: int
+    level: float = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One attempt in a run, as far as it has come.
+
+    Attributes:
+        stage: asked, proposed, frozen, decided.
+        measurements: in the order they were recorded; a re-based candidate's earlier ones stay.
+        base: where `measurements` of the present candidate begin (a re-based candidate starts anew).
+        value: the number shown for it, None without a measurement.
+        lost: its failure was the machine's and does not count.
+        content: the proposal's content, as a file of the ledger.
+    """
+
+    n: int
+    parents: tuple[int, ...] = ()
+    operation: str = ""
+    stage: str = "asked"
+    description: str = ""
+    proposer: str = ""
+    cost_usd: float = 0.0
+    tokens: int = 0
+    failure: tuple[str, str] | None = None
+    tree: str = ""
+    commit: str = ""
+    measurements: tuple[Measurement, ...] = ()
+    base: int = 0
+    rebased: bool = False
+    verdict: Verdict | None = None
+    value: float | None = None
+    kept_commit: str = ""
+    decided_hash: str = ""
+    decided_at: float = 0.0
+    rolled_back: bool = False
+    lost: bool = False
+    notes: tuple[str, ...] = ()
+    content: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def decided(self) -> bool:
+        return self.verdict is not None
+
+    @property
+    def kept(self) -> bool:
+        return self.verdict is not None and self.verdict.kept
+
+    @property
+    def own(self) -> tuple[Measurement, ...]:
+        """The measurements by which the present candidate (or the baseline) is judged."""
+        return tuple(m for m in self.measurements[self.base :] if m.of == self.n and m.phase in _JUDGED)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One row of the ledger before it has a place in the chain."""
+
+    kind: str
+    n: int | None
+    body: Mapping[str, Any]
+    attempt: int = 1
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainedEvent:
+    """One row of the ledger."""
+
+    seq: int
+    run: str
+    n: int | None
+    attempt: int
+    kind: str
+    at: float
+    body: Mapping[str, Any]
+    prev: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as the ledger knows it: what it started from and how it stands.
+
+    Attributes:
+        ruler: hash of everything that decides; `ruler_text` has its parts in words.
+        worked_s: working time of all finished sessions.
+    """
+
+    run: str
+    task: str = ""
+    metric: str = ""
+    direction: Direction = "minimize"
+    unit: str = ""
+    base: str = ""
+    seed: int = 0
+    lag: int = 1
+    ruler: str = ""
+    ruler_text: Mapping[str, str] = field(default_factory=dict)
+    acceptance: str = "auto"
+    python: str = ""
+    project: str = ""
+    started_at: float = 0.0
+    session_at: float = 0.0
+    last_at: float = 0.0
+    worked_s: float = 0.0
+    status: str = "open"
+    stop_reason: str = ""
+    stop_words: str = ""
+    head: str = ""
+    validated: Gain | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What another process asks of a run's owner."""
+
+    id: int
+    run: str
+    kind: str
+    body: Mapping[str, Any]
+    at: float
+    answer: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a strategy decides for an experiment: its parents and the operation."""
+
+    parents: tuple[int, ...]
+    operation: str = "improve"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a measurement depends on besides the code: hashed into `id`."""
+
+    id: str
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One evaluation to run.
+
+    Attributes:
+        folder: where files of this evaluation go (its log); None keeps nothing.
+        timeout_s: None means no limit.
+        kind: evaluate or check; only the first reads numbers.
+    """
+
+    n: int
+    seed: int
+    attempt: int
+    label: str
+    command: str = ""
+    folder: Path | None = None
+    timeout_s: float | None = None
+    kind: Literal["evaluate", "check"] = "evaluate"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a runner gives back for one order; the loop makes a `Measurement` of it."""
+
+    outcome: Outcome
+    values: Mapping[str, float] = field(default_factory=dict)
+    duration_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_mb: float | None = None
+    memory_from: str = ""
+    exit_code: int | None = None
+    machine: str = ""
+    log: str = ""
+    words: str = ""

@@ -1,0 +1,218 @@
+"""What is shown of a run: the same figures for the terminal, `results.tsv`, exports and Python. Reads records only."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from autoresearch.errors import DiskFault
+from autoresearch.history import History
+from autoresearch.records import Direction, Experiment, Kind, RunRecord
+from autoresearch.text import one_line
+
+_STATUS = {
+    Kind.KEEP: "keep",
+    Kind.DISCARD: "discard",
+    Kind.CRASH: "crash",
+    Kind.TIMEOUT: "crash",
+    Kind.INVALID: "discard",
+}
+
+
+def show_number(value: float | None) -> str:
+    """A metric's value for people: six digits that matter, none invented."""
+    if value is None:
+        return "-"
+    if value != 0 and not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.6g}"
+    return f"{value:.6f}".rstrip("0").rstrip(".") if abs(value) < 1000 else f"{value:.10g}"
+
+
+def gain(value: float, reference: float, direction: Direction) -> float:
+    """How much better `value` is than `reference`; positive is better."""
+    return value - reference if direction == "maximize" else reference - value
+
+
+def show_change(value: float | None, reference: float | None) -> str:
+    """The change in per cent of the reference, with its sign: `−1.9 %`."""
+    if value is None or not reference:
+        return ""
+    return f"{100 * (value - reference) / abs(reference):+.2f} %".replace("-", "−")
+
+
+def counts(experiments: Iterable[Experiment]) -> dict[str, int]:
+    """How many experiments had which kind of verdict, the baseline not counted; `open` have none."""
+    found = dict.fromkeys(("keep", "discard", "crash", "timeout", "invalid", "open"), 0)
+    for e in experiments:
+        if e.n:
+            found[e.verdict.kind.value if e.verdict else "open"] += 1
+    return found
+
+
+def show_counts(found: dict[str, int]) -> str:
+    """`58 experiments: 4 kept, 47 discarded, 5 crashed, 2 invalid`."""
+    total = sum(found.values()) - found["open"]
+    words = (
+        ("keep", "kept"),
+        ("discard", "discarded"),
+        ("crash", "crashed"),
+        ("timeout", "timed out"),
+        ("invalid", "invalid"),
+    )
+    parts = [f"{found[key]} {word}" for key, word in words if found[key] or key == "keep"]
+    return f"{total} experiment{'' if total == 1 else 's'}: {', '.join(parts)}"
+
+
+def summary(history: History) -> dict[str, Any]:
+    """A run's standing as plain data: what `status --json` prints and Python gets."""
+    run = history.run
+    assert run is not None
+    base = history.experiments[0].value if history.experiments else None
+    best = history.incumbent if history.line else None
+    return {
+        "run": run.run,
+        "task": run.task,
+        "status": run.status,
+        "stop_reason": run.stop_reason,
+        "stop_words": run.stop_words,
+        "metric": run.metric,
+        "direction": run.direction,
+        "unit": run.unit,
+        "baseline": base,
+        "incumbent": best.value if best else None,
+        "incumbent_experiment": best.n if best else None,
+        "gain": gain(best.value, base, run.direction) if best and best.value is not None and base is not None else None,
+        "validated": asdict(run.validated) if run.validated else None,
+        "counts": counts(history.experiments),
+        "evaluations": history.evaluations,
+        "cost_usd": history.cost_usd,
+        "tokens": history.tokens,
+        "branch": f"autoresearch/{run.run}",
+        "worked_s": run.worked_s,
+    }
+
+
+def experiment_row(e: Experiment) -> dict[str, Any]:
+    """One experiment as plain data: a line of `export jsonl`, the answer of `show --json`."""
+    return {
+        "n": e.n,
+        "parents": list(e.parents),
+        "operation": e.operation,
+        "description": e.description,
+        "proposer": e.proposer,
+        "verdict": e.verdict.kind.value if e.verdict else None,
+        "reason": e.verdict.reason if e.verdict else None,
+        "words": e.verdict.words if e.verdict else "",
+        "value": e.value,
+        "commit": e.commit,
+        "kept_commit": e.kept_commit,
+        "tree": e.tree,
+        "rolled_back": e.rolled_back,
+        "lost": e.lost,
+        "cost_usd": e.cost_usd,
+        "tokens": e.tokens,
+        "notes": list(e.notes),
+        "measurements": [{**asdict(m), "outcome": m.outcome.value, "values": dict(m.values)} for m in e.measurements],
+    }
+
+
+def export_jsonl(history: History) -> Iterable[str]:
+    for e in history.experiments:
+        if e.decided:
+            yield json.dumps(experiment_row(e), ensure_ascii=False)
+
+
+# -- results.tsv, in Karpathy's columns --------------------------------------------------------------------------------
+
+
+def tsv_header(metric: str) -> str:
+    return f"commit\t{metric}\tmemory_gb\tstatus\tdescription\n"
+
+
+def tsv_row(e: Experiment) -> str:
+    """One decided experiment; a crash has zeros, as in Karpathy's table."""
+    assert e.verdict is not None
+    status = _STATUS[e.verdict.kind]
+    value = e.value if e.value is not None and status != "crash" else 0.0
+    number = f"{value:.6f}" if value == 0 or 1e-3 <= abs(value) < 1e9 else f"{value:.6g}"
+    peaks = [m.peak_mb for m in e.measurements if m.peak_mb is not None]
+    memory = (peaks[0] if peaks and status != "crash" else 0.0) / 1024
+    words = (
+        e.description
+        if status != "discard" or e.verdict.kind is Kind.DISCARD
+        else f"{e.description} (invalid: {e.verdict.reason})"
+    )
+    commit = (e.kept_commit or e.commit)[:7] or "-"
+    return f"{commit}\t{number}\t{memory:.1f}\t{status}\t{one_line(words, 500)}\n"
+
+
+class ResultsTable:
+    """`results.tsv` of one run: brought up to date at start, one row appended after each decision."""
+
+    def __init__(self, path: Path, history: History, metric: str) -> None:
+        self._path, self._history, self._metric = path, history, metric
+        self._rows = 0
+
+    def restore(self) -> None:
+        """Write the whole table anew."""
+        rows = [tsv_row(e) for e in self._history.experiments if e.decided]
+        partial = self._path.with_suffix(".partial")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(tsv_header(self._metric) + "".join(rows), encoding="utf-8")
+            os.replace(partial, self._path)
+        except OSError as error:
+            raise DiskFault(f"cannot write {self._path}: {error.strerror}") from error
+        self._rows = len(rows)
+
+    def take(self, e: Experiment) -> None:
+        """Append the row of an experiment that was just decided."""
+        if e.n != self._rows:
+            return
+        try:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(tsv_row(e))
+        except OSError as error:
+            raise DiskFault(f"cannot write {self._path}: {error.strerror}") from error
+        self._rows += 1
+
+
+# -- words for the first and last lines --------------------------------------------------------------------------------
+
+
+def last_lines(history: History) -> Sequence[str]:
+    """What a run says at its end."""
+    run = history.run
+    assert run is not None
+    found = counts(history.experiments)
+    cost = f" · {history.cost_usd:.2f} USD" if history.cost_usd else ""
+    lines = [f"ended: {run.stop_words or run.stop_reason} · {show_counts(found)}{cost}"]
+    base = history.experiments[0].value if history.experiments else None
+    if history.line and base is not None:
+        lines.append(headline(run, base, history.incumbent))
+    if len(history.line) > 1:
+        lines.append(f"look: autoresearch log · merge: git merge autoresearch/{run.run}")
+    elif history.line:
+        lines.append("look: autoresearch log")
+    return lines
+
+
+def headline(run: RunRecord, base: float, incumbent: Experiment) -> str:
+    """The gain: validated where there was a final comparison, else the running claim, called what it is."""
+    if run.validated is not None:
+        g = run.validated
+        return (
+            f"validated: {run.metric} {show_number(g.mean)} better [{g.level:.0%}: {show_number(g.low)}, "
+            f"{show_number(g.high)}] than the baseline, {g.pairs} pairs"
+        )
+    if incumbent.n == 0:
+        return f"{run.metric} {show_number(base)}: nothing beat the baseline"
+    change = show_change(incumbent.value, base)
+    return (
+        f"{run.metric} {show_number(base)} → {show_number(incumbent.value)} ({change}) as measured on the way: "
+        "optimistic, not yet validated"
+    )

@@ -1,0 +1,61 @@
+"""Inputs that git does not know: where they lie, and whether anything changed in them while an evaluation ran."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoresearch.errors import SetupError
+
+
+def resolve(project: Path, inputs: Sequence[str]) -> tuple[dict[str, Path], tuple[Path, ...]]:
+    """Links to lay into each tree (by path relative to the project) and all real places that must not be written.
+
+    Raises:
+        SetupError: an input does not exist.
+    """
+    links: dict[str, Path] = {}
+    places: list[Path] = []
+    for name in inputs:
+        target = Path(os.path.expanduser(name))
+        target = target if target.is_absolute() else project / name
+        if not target.exists():
+            raise SetupError(f"[evaluate] inputs names {name!r}, which does not exist at {target}")
+        if not os.path.isabs(os.path.expanduser(name)):
+            links[os.path.normpath(name)] = target.resolve()
+        places.append(target.resolve())
+    return links, tuple(places)
+
+
+class Manifest:
+    """Size, mtime, ctime and inode of every input file; bytecode caches do not count."""
+
+    def __init__(self, places: Sequence[Path]) -> None:
+        self._places = places
+        self._known = self._read() if places else {}
+
+    def changed(self) -> str:
+        """The first path that is not what it was, or ``; the present state is the new one to compare with."""
+        if not self._places:
+            return ""
+        before, self._known = self._known, self._read()
+        if before == self._known:
+            return ""
+        return min(p for p in before.keys() | self._known.keys() if before.get(p) != self._known.get(p))
+
+    def _read(self) -> dict[str, tuple[int, ...]]:
+        found: dict[str, tuple[int, ...]] = {}
+        stack = [os.fspath(p) for p in self._places]
+        while stack:
+            path = stack.pop()
+            try:
+                s = os.lstat(path)
+                if os.path.isdir(path) and not os.path.islink(path):
+                    if os.path.basename(path) != "__pycache__":
+                        stack.extend(os.path.join(path, name) for name in os.listdir(path))
+                else:
+                    found[path] = (s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
+            except OSError:
+                found[path] = ()
+        return found

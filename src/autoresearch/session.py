@@ -1,0 +1,414 @@
+"""From a project's folder to a session of a run: which run, on which base, built of which parts."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from autoresearch import git, machine
+from autoresearch.assembly import Assembly, scope_of
+from autoresearch.books import Watch
+from autoresearch.budget import FINISHED, Budget, Ending
+from autoresearch.contracts import Ledger
+from autoresearch.errors import RepositoryError, RulerChanged, SetupError, UnknownName
+from autoresearch.history import History
+from autoresearch.ledger import SqliteLedger
+from autoresearch.lock import OwnerLock
+from autoresearch.loop import Loop
+from autoresearch.paths import ProjectPaths
+from autoresearch.plot import Plotter
+from autoresearch.process import Supervisor
+from autoresearch.records import ChainedEvent, Event, RunRecord
+from autoresearch.report import ResultsTable
+from autoresearch.task import FILE, Task, load, ruler
+from autoresearch.workspace import survey
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller asks of `run`; None leaves it to the task and the ledger.
+
+    Attributes:
+        start: `--from`: RUN, RUN:N or a git revision.
+        proposals, evaluations: slots.
+        confirm: asked a question, answers it; raises SetupError where nobody can be asked.
+    """
+
+    name: str | None = None
+    new: bool = False
+    start: str | None = None
+    experiments: int | None = None
+    time_s: float | None = None
+    proposals: int | None = None
+    evaluations: int | None = None
+    seed: int | None = None
+    include_dirty: bool = False
+    confirm: Callable[[str], bool] | None = None
+
+
+class Project:
+    """A project's folder: its task, its repository, its ledger."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = ProjectPaths(folder.resolve())
+        self.folder = self.paths.project
+
+    @classmethod
+    def find(cls, start: Path) -> Project:
+        """The project around a folder: the nearest one upwards with a task file or a ledger.
+
+        Raises:
+            SetupError: there is none.
+        """
+        for folder in (start.resolve(), *start.resolve().parents):
+            if (folder / FILE).is_file() or (folder / ".autoresearch" / "ledger.db").is_file():
+                return cls(folder)
+        raise SetupError(f"no {FILE} in {start.resolve()} or above it: write one with `autoresearch init`")
+
+    def ledger(self, *, read_only: bool = False) -> SqliteLedger:
+        """Open the ledger.
+
+        Raises:
+            SetupError: read-only, and there is none yet.
+        """
+        if read_only and not self.paths.ledger.is_file():
+            raise SetupError(f"no run in {self.folder} yet: start one with `autoresearch run`")
+        if not read_only:
+            self.paths.make()
+        return SqliteLedger(self.paths.ledger, read_only=read_only)
+
+    def pick(self, ledger: Ledger, name: str | None) -> RunRecord:
+        """The run of that name, or the newest.
+
+        Raises:
+            UnknownName: there is none.
+        """
+        runs = ledger.runs()
+        if name is None and runs:
+            return runs[-1]
+        for run in runs:
+            if run.run == name:
+                return run
+        raise UnknownName("run", name or "", [r.run for r in runs])
+
+    def location(self, confirm: Callable[[str], bool] | None) -> git.Location:
+        """The repository around the project; a plain folder becomes one if that is confirmed.
+
+        Raises:
+            RepositoryError: none, and nobody said yes.
+        """
+        git.check_version()
+        found = git.locate(self.folder)
+        if found is None:
+            question = f"{self.folder} is no git repository. Make one of it (git init, one commit of everything)?"
+            if confirm is None or not confirm(question):
+                raise RepositoryError(
+                    f"{self.folder} is no git repository: run `git init`, add and commit your files (or --yes)"
+                )
+            survey.git_init(self.folder)
+            found = git.locate(self.folder)
+        assert found is not None
+        return found
+
+
+class Session:
+    """One session of a run, ready to go. Use as a context manager: it holds the run's lock and the ledger.
+
+    Raises (when made):
+        AutoresearchError: the set-up is wrong; nothing was started.
+    """
+
+    def __init__(self, project: Project, wish: Wish, task: Task | None = None) -> None:
+        self.project, self.wish = project, wish
+        self.task = task or load(project.folder)
+        self.location = project.location(wish.confirm)
+        self.ledger = project.ledger()
+        self.notices: list[str] = []
+        try:
+            self.is_new, self.run = self._choose()
+            self.lock = OwnerLock(project.paths.run(self.run.run).lock, self.run.run)
+            self.lock.__enter__()
+        except BaseException:
+            self.ledger.close()
+            raise
+        try:
+            if self.is_new:
+                self._record_start()
+            else:
+                self._record_restart()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.ledger.close()
+        self.lock.__exit__(None, None, None)
+
+    # -- which run, on which base -----------------------------------------------------------------------------------
+
+    def _choose(self) -> tuple[bool, RunRecord]:
+        wish, runs = self.wish, self.ledger.runs()
+        digest, _ = ruler(self.task)
+        if wish.name is not None and not NAME.fullmatch(wish.name):
+            raise SetupError(f"run name {wish.name!r}: expected small letters, digits, '.', '_' and '-', at most 64 of them")
+        if not wish.new and wish.start is None:
+            known = next((r for r in runs if r.run == wish.name), None) if wish.name else self._newest(runs, digest)
+            if known is not None:
+                self._same_ruler(known, digest)
+                return False, known
+        if wish.name is not None and any(r.run == wish.name for r in runs):
+            raise SetupError(
+                f"run {wish.name} exists already: choose another name, or go on with `autoresearch run {wish.name}`"
+            )
+        return True, self._new_run(wish.name or self._name_of_today({r.run for r in runs}), digest)
+
+    def _newest(self, runs: list[RunRecord], digest: str) -> RunRecord | None:
+        """The newest unfinished run; one under another ruler is refused by name rather than passed over."""
+        open_runs = [r for r in runs if r.status == "open" or self._raised(r)]
+        return open_runs[-1] if open_runs else None
+
+    def _raised(self, run: RunRecord) -> bool:
+        """Whether a run that had used up its budget may go on under the present one."""
+        if run.stop_reason not in FINISHED or run.ruler != ruler(self.task)[0]:
+            return False
+        budget, history = self.task.budget, self.ledger.history(run.run)
+        match run.stop_reason:
+            case "experiments":
+                return budget.experiments > len(history.experiments) - 1 - len(history.lost)
+            case "evaluations":
+                return not budget.evaluations or budget.evaluations > history.evaluations
+            case "time":
+                return budget.time is None or budget.time > run.worked_s
+            case "cost":
+                return budget.cost_usd is None or budget.cost_usd > history.cost_usd
+            case "tokens":
+                return budget.tokens is None or budget.tokens > history.tokens
+            case "target":
+                sign, value = (1 if run.direction == "maximize" else -1), history.incumbent.value
+                target = self.task.metric.target
+                return target is None or value is None or sign * value < sign * target
+        return False
+
+    def _same_ruler(self, run: RunRecord, digest: str) -> None:
+        if run.ruler == digest:
+            return
+        _, now = ruler(self.task)
+        changed = [k for k in sorted(now.keys() | run.ruler_text.keys()) if now.get(k) != run.ruler_text.get(k)]
+        rows = "\n".join(f"  {k}: {run.ruler_text.get(k, '(none)')} → {now.get(k, '(none)')}" for k in changed)
+        raise RulerChanged(
+            f"the ruler has changed since run {run.run} began, and its numbers would not compare:\n{rows}\n"
+            f"Take the change back, or start a new run from its incumbent: autoresearch run --from {run.run}"
+        )
+
+    def _name_of_today(self, taken: set[str]) -> str:
+        today = datetime.date.today()
+        stem = f"{today:%b}{today.day}".lower()
+        branches = self._branches()
+        count, name = 1, stem
+        while name in taken or name in branches:
+            count += 1
+            name = f"{stem}-{count}"
+        return name
+
+    def _branches(self) -> set[str]:
+        refs = git.run(f"--git-dir={self.location.git_dir}", "for-each-ref", "--format=%(refname)", "refs/heads/autoresearch")
+        return {line.removeprefix("refs/heads/autoresearch/") for line in refs.decode().splitlines()}
+
+    def _new_run(self, name: str, digest: str) -> RunRecord:
+        task, wish = self.task, self.wish
+        evaluations, proposals = self._slots()
+        metric = task.metric
+        return RunRecord(
+            run=name,
+            task=task.task.name,
+            metric=metric.name,
+            direction=metric.direction,
+            unit=metric.unit,
+            base=self._base(),
+            seed=wish.seed if wish.seed is not None else secrets.randbelow(2**31),
+            lag=1 if evaluations == proposals == 1 else 4 * evaluations + proposals,
+            ruler=digest,
+            ruler_text=ruler(task)[1],
+            acceptance=task.acceptance.kind,
+            python=sys.executable,
+            project=str(self.project.folder),
+        )
+
+    def _slots(self) -> tuple[int, int]:
+        wanted = self.wish.evaluations or self.task.run.evaluations
+        return (1 if wanted == "auto" else int(wanted)), self.wish.proposals or self.task.run.proposals
+
+    def _base(self) -> str:
+        """The commit to start from; what is not committed is asked about."""
+        scratch = self.project.paths.run("start").cache / "scratch"
+        repository = git.Repository(self.location.git_dir, scratch)
+        try:
+            survey.refuse_unfit(self.location, repository)
+            if self.wish.start is not None:
+                return self._from(repository, self.wish.start)
+            # HEAD of the work tree the user is in, which need not be the one of the shared git folder
+            head = git.run("rev-parse", "--verify", "HEAD^{commit}", cwd=self.project.folder).decode().strip()
+            scope = scope_of(self.task)
+            dirty = survey.uncommitted(self.location, scope, (FILE, self.task.task.instructions))
+            if not dirty:
+                return head
+            if self.wish.include_dirty or self._ask_dirty(dirty):
+                return survey.snapshot(self.location, repository, head, dirty, time.time())
+            return head
+        finally:
+            repository.close()
+
+    def _ask_dirty(self, dirty: list[str]) -> bool:
+        shown = ", ".join(dirty[:5]) + (f" and {len(dirty) - 5} more" if len(dirty) > 5 else "")
+        question = f"not committed: {shown}. Start from the files as they are now?"
+        if self.wish.confirm is None:
+            raise SetupError(
+                f"not committed: {shown}. Commit, or start from the files as they are now with --include-dirty, "
+                "or from the last commit with --from HEAD"
+            )
+        if not self.wish.confirm(question):
+            raise SetupError("commit your changes, or start from the last commit with --from HEAD")
+        return True
+
+    def _from(self, repository: git.Repository, start: str) -> str:
+        name, _, number = start.partition(":")
+        if any(r.run == name for r in self.ledger.runs()):
+            history = self.ledger.history(name)
+            if number and not (number.isdigit() and int(number) < len(history.experiments)):
+                raise SetupError(f"--from {start}: run {name} has experiments 0 to {len(history.experiments) - 1}")
+            e = history.experiments[int(number)] if number else history.incumbent
+            if not e.commit:
+                raise SetupError(
+                    f"--from {start}: experiment {e.n} has no candidate ({e.verdict.words if e.verdict else 'open'})"
+                )
+            return e.commit
+        commit = repository.resolve(start)
+        if commit is None:
+            runs = ", ".join(r.run for r in self.ledger.runs()) or "none yet"
+            raise SetupError(f"--from {start}: neither a run ({runs}) nor a git revision")
+        return commit
+
+    def _record_start(self) -> None:
+        run = self.run
+        body = {
+            key: getattr(run, key)
+            for key in [
+                "task",
+                "metric",
+                "direction",
+                "unit",
+                "base",
+                "seed",
+                "lag",
+                "ruler",
+                "ruler_text",
+                "acceptance",
+                "python",
+                "project",
+            ]
+        }
+        self.ledger.append(run.run, Event("run_started", None, body))
+        self._record_texts()
+
+    def _record_restart(self) -> None:
+        self.ledger.append(self.run.run, Event("run_started", None, {}))
+        self._record_texts()
+        if not Path(self.run.python).exists():
+            raise SetupError(
+                f"run {self.run.run} was started with {self.run.python}, which is gone: make it again, or start a new run "
+                f"from its incumbent with --from {self.run.run}"
+            )
+        if self.run.python != sys.executable:
+            self.notices.append(f"python is the one the run was started with: {self.run.python}")
+        head = git.run("rev-parse", "--verify", "HEAD^{commit}", cwd=self.project.folder).decode().strip()
+        if head != self.run.base:
+            self.notices.append(f"HEAD has moved since the run began; it goes on from its own base {self.run.base[:10]}")
+
+    def _record_texts(self) -> None:
+        """The live keys' versions by hash: the task file and the owner's instructions as they are now."""
+        task_file = self.project.folder / FILE
+        text = task_file.read_bytes() if task_file.is_file() else b""
+        hashes = {"task": self.ledger.put(text), "instructions": self.ledger.put(self.task.instructions_text.encode())}
+        self.ledger.append(self.run.run, Event("note", None, {"what": "texts", **hashes}))
+
+    # -- the work ---------------------------------------------------------------------------------------------------
+
+    @property
+    def history(self) -> History:
+        return self.ledger.history(self.run.run)
+
+    def budget(self) -> Budget:
+        b, wish = self.task.budget, self.wish
+        return Budget(
+            experiments=b.experiments or None,
+            session_experiments=wish.experiments,
+            evaluations=b.evaluations,
+            time_s=b.time,
+            session_time_s=wish.time_s,
+            cost_usd=b.cost_usd,
+            tokens=b.tokens,
+            disk_bytes=self.task.run.disk,
+        )
+
+    async def work(self, watch: Watch, ready: Callable[[Loop], None] = lambda loop: None) -> Ending:
+        """Run the loop to the session's end, keep `results.tsv` and the picture up to date."""
+        names = self.project.paths.run(self.run.run)
+        history, metric = self.history, self.task.metric.name
+        table = ResultsTable(names.results, history, metric)
+        plotter = Plotter(self.project.paths.ledger, self.run.run, names.progress)
+        table.restore()
+
+        def seen(what: str, details: Mapping[str, Any]) -> None:
+            event = details.get("event")
+            if isinstance(event, ChainedEvent) and event.n is not None and event.kind in ("decided", "advanced"):
+                e = history.experiments[event.n]
+                if event.kind == "advanced" or not e.kept or not e.n:
+                    table.take(e)
+                    plotter.maybe()
+            watch(what, details)
+
+        async with Supervisor() as supervisor:
+            assembly = Assembly(self.project.paths, self.location, self.task, self.run, self.ledger, slots=self._slots())
+            workspace = assembly.workspace(supervisor)
+            try:
+                loop = Loop(assembly.parts(supervisor, workspace), assembly.options(), self.budget(), seen)
+                ready(loop)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._watch_disk, loop)
+                    ending = await loop.run()
+                    tasks.cancel_scope.cancel()
+            finally:
+                workspace.close()
+        if history.line:
+            plotter.finish()
+        return ending
+
+    async def _watch_disk(self, loop: Loop) -> None:
+        """End the run before its records and trees take more than their share of the disk."""
+        limit = self.task.run.disk
+        names = self.project.paths.run(self.run.run)
+        while True:
+            used = await anyio.to_thread.run_sync(machine.used_bytes, self.project.paths.folder, names.cache)
+            free = machine.free_bytes(names.folder)
+            if used > limit:
+                loop.stop(Ending("disk", f"{used / 1e9:.1f} GB used of [run] disk = {limit / 1e9:.1f} GB", 1))
+            elif free < 50 * 10**6:
+                loop.stop(Ending("disk", f"only {free / 1e6:.0f} MB free where {names.folder} lies", 1))
+            await anyio.sleep(30)

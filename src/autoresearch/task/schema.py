@@ -1,0 +1,185 @@
+"""Every key of the task file, with its default. A key that is known and does not work yet is in `LATER`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from autoresearch.task.units import Effect, effect, seconds, size
+
+LATER = frozenset(
+    [
+        "task.paths",
+        "evaluate.time_budget",
+        "evaluate.setup_if",
+        "evaluate.build",
+        "evaluate.copy",
+        "evaluate.cache",
+        "evaluate.network",
+        "evaluate.sandbox",
+        "evaluate.resources",
+        "evaluate.exclusive",
+        "evaluate.quick",
+        "evaluate.cleanup",
+        "acceptance.max_repeats",
+        "acceptance.alpha",
+        "acceptance.simplify",
+        "guard.worse",
+        "gate",
+        "held_out",
+        "proposer.model",
+        "proposer.effort",
+        "proposer.base_url",
+        "proposer.api_key_env",
+        "proposer.login",
+        "proposer.agent_config",
+        "proposer.may_run",
+        "proposer.fixes",
+        "proposer.fallback",
+        "proposer.max_turns",
+        "proposer.max_tokens",
+        "proposer.max_cost_usd",
+        "proposer.share",
+        "strategy.tune_after_keep",
+        "brief",
+        "review",
+    ]
+)
+"""Keys of the design that this version knows and refuses by name."""
+
+LATER_VALUES: dict[str, frozenset[str]] = {
+    "acceptance.kind": frozenset({"race"}),
+    "proposer.kind": frozenset(["claude", "codex", "gemini", "opencode", "pi", "llm"]),
+    "strategy.kind": frozenset({"tree", "islands"}),
+    "metric.name": frozenset({"gpu_mb"}),
+    "metric.noise": frozenset({"high"}),
+}
+
+OUTSIDE = ("wall_s", "cpu_s", "peak_mb")
+"""Metrics measured from outside the evaluation."""
+
+
+def _auto_seconds(value: Any) -> Any:
+    return value if value == "auto" else seconds(value)
+
+
+def _slots(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError('expected a number of slots from 1, or "auto"')
+
+
+def _pattern(value: str) -> str:
+    try:
+        groups = re.compile(value, re.MULTILINE).groups
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    if groups > 1:
+        raise ValueError(f"expected at most one group around the number, found {groups}; write the others as (?:…)")
+    return value
+
+
+def _glob(value: str) -> str:
+    if not value or value.startswith("/") or ".." in value.split("/"):
+        raise ValueError("expected a path or glob relative to the project's folder, inside it")
+    if "#" in value:
+        raise ValueError("a marked region (file#name) is not available in this version yet; name the whole file")
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(seconds)]
+Glob = Annotated[str, AfterValidator(_glob)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, strict=True)
+
+
+class TaskTable(_Table):
+    name: str = ""
+    editable: list[Glob] = Field(min_length=1)
+    frozen: list[Glob] = []
+    instructions: str = "program.md"
+
+
+class Evaluate(_Table):
+    command: str = Field(min_length=1)
+    timeout: Annotated[float | Literal["auto"], BeforeValidator(_auto_seconds)] = "auto"
+    setup: str = ""
+    inputs: list[str] = []
+    env: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = []
+    seed_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+
+
+class Metric(_Table):
+    name: str = Field(min_length=1)
+    direction: Literal["minimize", "maximize"] = "minimize"
+    unit: str = ""
+    pattern: Annotated[str, AfterValidator(_pattern)] = ""
+    file: str = ""
+    path: str = ""
+    take: Literal["only", "last", "first", "min", "max", "median"] = "only"
+    min_effect: Annotated[Effect, BeforeValidator(effect)] = Effect()
+    noise: Literal["auto", "none", "high"] = "auto"
+    target: float | None = None
+
+
+class Acceptance(_Table):
+    kind: str = "auto"
+
+
+class Guard(_Table):
+    name: str = Field(min_length=1)
+    min: float | None = None
+    max: float | None = None
+
+
+class Check(_Table):
+    name: str = Field(min_length=1)
+    command: str = Field(min_length=1)
+    every: int = Field(default=1, ge=1)
+    retries: int = Field(default=0, ge=0)
+    timeout: Seconds = 600.0
+
+
+class Proposer(_Table):
+    kind: str = "knobs"
+    command: str = ""
+    args: list[str] = []
+    timeout: Seconds = 900.0
+
+
+class Strategy(_Table):
+    kind: str = "greedy"
+
+
+class Budget(_Table):
+    experiments: int = Field(default=100, ge=0)
+    time: Seconds | None = None
+    cost_usd: float | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0)
+    evaluations: int = Field(default=0, ge=0)
+
+
+class Run(_Table):
+    proposals: int = Field(default=1, ge=1)
+    evaluations: Annotated[int | Literal["auto"], BeforeValidator(_slots)] = "auto"
+    disk: Annotated[int, BeforeValidator(size)] = 10 * 10**9
+
+
+class Task(_Table):
+    """A task file. `instructions_text` is the owner's words as they were when it was read."""
+
+    task: TaskTable
+    evaluate: Evaluate
+    metric: Metric
+    acceptance: Acceptance = Acceptance()
+    guard: list[Guard] = []
+    check: list[Check] = []
+    proposer: list[Proposer] = [Proposer()]
+    strategy: Strategy = Strategy()
+    budget: Budget = Budget()
+    run: Run = Run()
+    instructions_text: str = ""

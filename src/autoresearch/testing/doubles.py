@@ -1,0 +1,71 @@
+"""Doubles: a proposer that replays patches, and a runner that measures in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autoresearch.contracts import Brief, Draft, Place
+from autoresearch.errors import Exhausted
+from autoresearch.records import Blob, Order, Outcome, Proposal, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One scripted proposal: texts by path (None deletes), and what it costs.
+
+    Attributes:
+        error: raised instead of proposing.
+    """
+
+    files: Mapping[str, str | None] = field(default_factory=dict)
+    description: str = ""
+    cost_usd: float = 0.0
+    tokens: int = 0
+    error: Exception | None = None
+
+
+class Scripted:
+    """Replays `patches` by experiment number (the first is experiment 1), or calls a function of the brief.
+
+    Raises (from `propose`):
+        Exhausted: the script is at its end.
+    """
+
+    name = "scripted"
+
+    def __init__(self, patches: Sequence[Patch] | Callable[[Brief], Patch]) -> None:
+        self._patches = patches
+
+    async def propose(self, brief: Brief, draft: Draft) -> Proposal:
+        patch = self._patch(brief)
+        if patch.cost_usd or patch.tokens:
+            draft.spend(patch.cost_usd, patch.tokens)
+        if patch.error is not None:
+            raise patch.error
+        edits = {path: None if text is None else Blob(text.encode()) for path, text in patch.files.items()}
+        return Proposal(patch.description or f"patch {brief.n}", edits)
+
+    def _patch(self, brief: Brief) -> Patch:
+        if callable(self._patches):
+            return self._patches(brief)
+        if brief.n > len(self._patches):
+            raise Exhausted("the script is at its end")
+        return self._patches[brief.n - 1]
+
+
+class InProcessRunner:
+    """Measures by calling `measure(folder, seed)`; what it raises is a crash."""
+
+    def __init__(self, metric: str, measure: Callable[[Path, int], float]) -> None:
+        self._metric, self._measure = metric, measure
+
+    async def evaluate(self, place: Place, order: Order) -> Report:
+        assert place.folder is not None
+        if order.kind == "check":
+            return Report(Outcome.OK)
+        try:
+            return Report(Outcome.OK, {self._metric: float(self._measure(place.folder, order.seed))})
+        except Exception as error:  # the experiment's edge
+            return Report(Outcome.EXIT, words=f"{type(error).__name__}: {error}")

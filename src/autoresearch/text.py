@@ -1,0 +1,24 @@
+"""Small things with text that several places need: one line of it, names for files, exceptions in words."""
+
+from __future__ import annotations
+
+import re
+import traceback
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """Printable text on one line, cut at `limit` characters."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def slug(name: str) -> str:
+    """A name that is safe in a file name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "x"
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line: type, message, and where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
+    return one_line(f"{type(error).__name__}: {error}") + where

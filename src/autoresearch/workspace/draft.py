@@ -1,0 +1,224 @@
+"""A proposal's private place: the parent's files, a repository of its own with one root commit, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+
+from autoresearch import git
+from autoresearch.errors import DiskFault, Refused, RepositoryError
+from autoresearch.git import Entry, Repository
+from autoresearch.records import Blob, Candidate, Edits
+from autoresearch.task.scope import Scope
+from autoresearch.workspace.tree import WorkTree, remove
+
+
+class GitDraft:
+    """What a proposer may see and touch. Paths are relative to the project's folder.
+
+    Attributes:
+        log_folder: the experiment's folder, for prompts and logs.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        parent: Candidate,
+        scope: Scope,
+        *,
+        prefix: str,
+        tree: WorkTree,
+        overlay: Mapping[str, Entry | None],
+        view: str,
+        own: Path,
+        folder: Path | None,
+    ) -> None:
+        self._repository, self._parent, self._scope = repository, parent, scope
+        self._prefix, self._tree, self._overlay = prefix, tree, overlay
+        self._view, self._own = view, own
+        self.log_folder = folder
+        self._used = False
+
+    @property
+    def state(self) -> object:
+        raise TypeError("a project's draft has files, not a state")
+
+    def read(self, path: str) -> bytes:
+        """A file of the parent.
+
+        Raises:
+            FileNotFoundError: the parent has none there.
+        """
+        entry = self._repository.find(self._view, self._prefix + path)
+        if entry is None or entry[0] == "40000":
+            raise FileNotFoundError(path)
+        return self._repository.read(entry[1])
+
+    def mode(self, path: str) -> str:
+        """A file's git mode in the parent."""
+        entry = self._repository.find(self._view, self._prefix + path)
+        return entry[0] if entry is not None else "100644"
+
+    def editable(self) -> list[str]:
+        """The parent's files that may be changed, sorted."""
+        files = {p for p in self._tree_files() if p.startswith(self._prefix)}
+        return sorted(p for p in (f.removeprefix(self._prefix) for f in files) if p in self._scope)
+
+    def _tree_files(self) -> set[str]:
+        base = set(self._tree._files)
+        gone = {p for p, entry in self._overlay.items() if entry is None}
+        return (base | self._overlay.keys()) - gone
+
+    async def folder(self) -> Path:
+        """Lay the parent's files out in a folder with a `.git` of its own; nothing there links to the user's."""
+        self._used = True
+        await anyio.to_thread.run_sync(self._lay_out)
+        root = self._tree.root
+        return root / self._prefix if self._prefix else root
+
+    def _lay_out(self) -> None:
+        try:
+            remove(self._tree.root / ".git")
+        except OSError:
+            self._tree.built = False
+        self._tree.distrust()
+        self._tree.apply(self._overlay)
+        self._make_repository()
+
+    def _make_repository(self) -> None:
+        """One root commit with the view of the parent, its objects from a store that holds nothing but views."""
+        own = Repository(self._own, self._tree.folder / "scratch")
+        try:
+            commit = own.commit(self._view, [], "the parent", 0)
+            own.update_refs({"refs/view/parent": commit})
+        finally:
+            own.close()
+        views = self._own.with_name("views")
+        if not (views / "HEAD").exists():
+            formats = ["--object-format=sha256"] if self._repository.sha256 else []
+            git.run("init", "-q", "--bare", "--template=", *formats, str(views))
+        fetch = [
+            "-c",
+            "protocol.file.allow=always",
+            f"--git-dir={views}",
+            "fetch",
+            "-q",
+            "--no-tags",
+            "--no-write-fetch-head",
+        ]
+        git.run(*fetch, str(self._own), f"+refs/view/parent:refs/view/{commit}")
+        root = self._tree.root
+        dot_git = root / ".git"
+        formats = ["--object-format=sha256"] if self._repository.sha256 else []
+        git.run("init", "-q", "--template=", "-b", "main", *formats, str(root))
+        (dot_git / "objects" / "info").mkdir(exist_ok=True)
+        (dot_git / "objects" / "info" / "alternates").write_text(f"{views / 'objects'}\n")
+        here = f"--git-dir={dot_git}"
+        git.run(here, "update-ref", "refs/heads/main", commit)
+        git.run(here, f"--work-tree={root}", "read-tree", "HEAD")
+        git.run(here, "config", "user.name", "autoresearch")
+        git.run(here, "config", "user.email", "autoresearch@localhost")
+
+    def collect(self) -> tuple[Edits, tuple[str, ...]]:
+        """What the folder holds against the parent, whatever was done to its `.git`: edits, and notes on what was dropped.
+
+        Raises:
+            Refused: a tracked frozen file was changed, deleted or changed in mode or type.
+        """
+        if not self._used:
+            return {}, ()
+        edits: dict[str, Blob | None] = {}
+        new: list[str] = []
+        dropped: list[str] = []
+        for full, _ in sorted(self._tree.changes()):
+            path = full.removeprefix(self._prefix) if full.startswith(self._prefix) else None
+            blob = self._read(full)
+            old = self._repository.find(self._view, full)
+            if old is not None and blob is not None and self._same(old, blob):
+                continue
+            if old is not None and (path is None or path not in self._scope):
+                raise Refused("scope", f"{full} is frozen: only {', '.join(self._scope.editable)} may change")
+            if old is None and (path is None or path not in self._scope or _is_cache(full)):
+                dropped.append(full)
+            elif path is not None and not (old is None and blob is None):
+                edits[path] = blob
+                if old is None:
+                    new.append(full)
+        for full in self._ignored(new):
+            edits.pop(full.removeprefix(self._prefix), None)
+            dropped.append(full)
+        return edits, _drop_notes(dropped)
+
+    def _read(self, full: str) -> Blob | None:
+        path = self._tree.root / full
+        if path.is_symlink():
+            return Blob(os.fsencode(os.readlink(path)), "120000")
+        if not path.is_file():
+            return None
+        try:
+            return Blob(path.read_bytes(), "100755" if os.access(path, os.X_OK) else "100644")
+        except PermissionError:
+            os.chmod(path, 0o600)
+            return Blob(path.read_bytes(), "100644")
+
+    def _same(self, old: Entry, blob: Blob) -> bool:
+        return old == (blob.mode, git.blob_id(blob.content, sha256=self._repository.sha256))
+
+    def _ignored(self, paths: list[str]) -> list[str]:
+        """Which new files the project's own .gitignore files leave out."""
+        if not paths:
+            return []
+        try:
+            answer = git.run(
+                f"--git-dir={self._own}",
+                f"--work-tree={self._tree.root}",
+                "check-ignore",
+                "--no-index",
+                "-z",
+                "--stdin",
+                cwd=self._tree.root,
+                stdin="\0".join(paths).encode("utf-8", "surrogateescape") + b"\0",
+            )
+        except RepositoryError:  # git's way to say "none"
+            return []
+        return [p for p in os.fsdecode(answer).split("\0") if p]
+
+    def spend(self, cost_usd: float = 0.0, tokens: int = 0) -> None:
+        """Record money at the moment it is spent: read back from here if this attempt is killed."""
+        assert self.log_folder is not None
+        folder = self.log_folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with open(folder / "cost.jsonl", "a") as file:
+                file.write(json.dumps({"cost_usd": cost_usd, "tokens": tokens}) + "\n")
+        except OSError as error:
+            raise DiskFault(f"cannot record the cost in {folder}: {error.strerror}") from error
+
+    def spent(self) -> tuple[float, int]:
+        """What all attempts at this proposal have spent, also those that were killed."""
+        cost_usd, tokens = 0.0, 0
+        path = self.log_folder / "cost.jsonl" if self.log_folder is not None else None
+        if path is not None and path.is_file():
+            for line in path.read_text(errors="replace").splitlines():
+                try:
+                    row = json.loads(line)
+                    cost_usd += float(row.get("cost_usd", 0.0))
+                    tokens += int(row.get("tokens", 0))
+                except (ValueError, TypeError, AttributeError):
+                    continue  # a line that a kill cut short, or that a program did not write as told
+        return cost_usd, tokens
+
+
+def _is_cache(path: str) -> bool:
+    return "__pycache__" in path.split("/") or path.endswith(".pyc")
+
+
+def _drop_notes(paths: list[str]) -> tuple[str, ...]:
+    if not paths:
+        return ()
+    shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
+    return (f"left out of the candidate (new, not in the editable scope or ignored): {shown}",)

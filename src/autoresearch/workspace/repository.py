@@ -1,0 +1,365 @@
+"""The git workspace: candidates as commits under refs/autoresearch, the branch of incumbents, trees to work and measure in.
+
+Writes into the user's repository are objects, `refs/autoresearch/<run>/**` and `refs/heads/autoresearch/<run>`; nothing
+else, and only from here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from autoresearch import git
+from autoresearch.contracts import Advance, Known, Place
+from autoresearch.errors import Refused, RepositoryError
+from autoresearch.git import Entry, Repository
+from autoresearch.history import History
+from autoresearch.records import Blob, Candidate, Edits, Experiment, Proposal, State
+from autoresearch.task.scope import Scope
+from autoresearch.workspace.draft import GitDraft
+from autoresearch.workspace.tree import WorkTree
+
+
+@dataclass(frozen=True, slots=True)
+class TreeOptions:
+    """What evaluation trees hold besides the base: links to inputs, and a set-up to run in each new one.
+
+    The set-up is called with the folder to run in and a scratch folder.
+    """
+
+    links: Mapping[str, Path]
+    readonly: tuple[Path, ...] = ()
+    setup: Callable[[Path, Path], Awaitable[None]] | None = None
+
+
+class GitWorkspace:
+    """One run's candidates, branch and trees.
+
+    Args:
+        base: the user's commit that the run started from.
+        hidden: paths of the base that no evaluation tree and no proposer's view shows.
+    """
+
+    def __init__(
+        self,
+        location: git.Location,
+        scope: Scope,
+        *,
+        run: str,
+        base: str,
+        cache: Path,
+        options: TreeOptions,
+        hidden: frozenset[str] = frozenset(),
+    ) -> None:
+        self.location, self.scope, self.run = location, scope, run
+        self.base, self._cache, self._options = base, cache, options
+        self._hidden = hidden
+        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.repository = Repository(location.git_dir, cache / "scratch")
+        self._own = self._make_own_git()
+        self.base_tree = self.repository.tree_of(base)
+        self._objects = Repository(self._own, cache / "scratch")
+        self._view_base = self._view(self.base_tree)
+        self._files: dict[str, Entry] | None = None
+        self._trees: dict[int, WorkTree] = {}
+        self._drafts: dict[int, WorkTree] = {}
+        self._threads: dict[int, ThreadPoolExecutor] = {}
+        self._pending: dict[int, Future[None]] = {}
+
+    def _make_own_git(self) -> Path:
+        """A bare folder of our own that borrows the user's objects: its index, attributes and views are not his."""
+        own = self._cache / "git"
+        if not (own / "HEAD").exists():
+            shutil.rmtree(own, ignore_errors=True)
+            formats = ["--object-format=sha256"] if self.repository.sha256 else []
+            git.run("init", "-q", "--bare", "--template=", *formats, str(own))
+            (own / "info").mkdir(exist_ok=True)
+            (own / "info" / "attributes").write_text("* -text -eol -ident -filter -working-tree-encoding\n")
+        (own / "objects" / "info").mkdir(exist_ok=True)
+        (own / "objects" / "info" / "alternates").write_text(f"{self.location.git_dir / 'objects'}\n")
+        return own
+
+    def _view(self, tree: str) -> str:
+        return self._objects.edit_tree(tree, dict.fromkeys(self._hidden)) if self._hidden else tree
+
+    @property
+    def files(self) -> dict[str, Entry]:
+        """The view's files by path relative to the repository's top."""
+        if self._files is None:
+            self._files = self._objects.files(self._view_base)
+        return self._files
+
+    # -- candidates -------------------------------------------------------------------------------------------------
+
+    def ref(self, n: int | str) -> str:
+        return f"refs/autoresearch/{self.run}/{n}"
+
+    @property
+    def branch(self) -> str:
+        return f"refs/heads/autoresearch/{self.run}"
+
+    def begin(self) -> None:
+        """Keep the base alive and start the branch there.
+
+        Raises:
+            RepositoryError: the names are taken.
+        """
+        if self.repository.refs("refs/heads/autoresearch").get("refs/heads/autoresearch"):
+            raise RepositoryError("a branch named 'autoresearch' is in the way of autoresearch/<run>: rename it first")
+        if self.repository.resolve(self.branch) is not None:
+            raise RepositoryError(f"the branch autoresearch/{self.run} exists already: choose another name for the run")
+        self.repository.update_refs({self.ref("base"): self.base, self.branch: self.base})
+
+    def pack(self, content: Edits | State) -> bytes:
+        """Edits as JSON: mode and text, base64 where it is none."""
+        assert isinstance(content, Mapping)
+        rows = {path: None if blob is None else [blob.mode, *_text(blob.content)] for path, blob in content.items()}
+        return json.dumps(rows, ensure_ascii=False, sort_keys=True).encode()
+
+    def unpack(self, body: bytes) -> Edits:
+        rows = json.loads(body)
+        return {path: None if row is None else Blob(_bytes(row[1], row[2]), row[0]) for path, row in rows.items()}
+
+    def baseline(self, at: float) -> Candidate:
+        return Candidate(0, self.base_tree, self.base)
+
+    def load(self, experiment: Experiment) -> Candidate:
+        return Candidate(experiment.n, experiment.tree, experiment.commit)
+
+    def freeze(self, n: int, parent: Candidate, proposal: Proposal, at: float, known: Known) -> Candidate:
+        """Make a commit of a proposal's edits on its parent, and a ref that names it.
+
+        Raises:
+            Refused: no change, a frozen file touched, or a tree that an earlier experiment has.
+        """
+        edits = proposal.content
+        assert isinstance(edits, Mapping)
+        return self._commit(n, parent, [parent], self._entries(parent, edits), proposal.description, at, known)
+
+    def _entries(self, parent: Candidate, edits: Edits) -> dict[str, tuple[str, bytes] | None]:
+        """What really differs from the parent, by path from the repository's top, checked against the scope."""
+        found: dict[str, tuple[str, bytes] | None] = {}
+        for path, blob in edits.items():
+            full = self.location.prefix + path
+            old = self.repository.find(parent.tree, full)
+            if blob is None and old is None:
+                continue
+            if blob is not None and old is not None and self._same(old, blob):
+                continue
+            if path not in self.scope:
+                if old is None and full not in self._hidden:
+                    continue  # new and out of scope: never enters a candidate
+                raise Refused("scope", f"{path} is frozen: only {', '.join(self.scope.editable)} may change")
+            found[full] = None if blob is None else (blob.mode, blob.content)
+        return found
+
+    def _same(self, old: Entry, blob: Blob) -> bool:
+        return old == (blob.mode, git.blob_id(blob.content, sha256=self.repository.sha256))
+
+    def _commit(
+        self,
+        n: int,
+        onto: Candidate,
+        parents: list[Candidate],
+        entries: Mapping[str, tuple[str, bytes] | None],
+        description: str,
+        at: float,
+        known: Known,
+    ) -> Candidate:
+        if not entries:
+            raise Refused("no_change", "the proposal changes nothing in the editable scope")
+        for _ in range(3):  # a `git gc --prune=now` of the user's may take an object before its ref stands
+            blobs = {p: (e[0], self.repository.write("blob", e[1])) if e else None for p, e in entries.items()}
+            tree = self.repository.edit_tree(onto.tree, blobs)
+            if tree == onto.tree:
+                raise Refused("no_change", "the proposal changes nothing in the editable scope")
+            if (earlier := known(tree)) is not None:
+                raise Refused("duplicate", f"the same files as experiment {earlier}")
+            commit = self.repository.commit(tree, [p.commit for p in parents], description or f"experiment {n}", at)
+            try:
+                self.repository.update_refs({self.ref(n): commit})
+            except RepositoryError:
+                continue
+            if all(self.repository.has(oid) for oid in (commit, tree, *(e[1] for e in blobs.values() if e))):
+                return Candidate(n, tree, commit)
+        raise RepositoryError(f"the objects of experiment {n} do not stay in {self.repository.git_dir}: is a gc running?")
+
+    def rebase(
+        self, candidate: Candidate, parent: Candidate, onto: Candidate, at: float, known: Known, description: str
+    ) -> Candidate:
+        """Apply the candidate's change to another parent, file by file, merging texts where both changed.
+
+        Raises:
+            Refused: `stale` when it does not apply or is there already, `duplicate` when another has that tree.
+        """
+        entries: dict[str, tuple[str, bytes] | None] = {}
+        for path, new in self.repository.differences(parent.tree, candidate.tree).items():
+            ours = self.repository.find(onto.tree, path)
+            old = self.repository.find(parent.tree, path)
+            if ours == new:
+                continue
+            if ours == old:
+                entries[path] = (new[0], self.repository.read(new[1])) if new else None
+            else:
+                entries[path] = self._merge(path, ours, old, new)
+        if not entries:
+            raise Refused("stale", f"its change is in experiment {onto.n} already")
+        return self._commit(candidate.n, onto, [onto], entries, description, at, known)
+
+    def _merge(self, path: str, ours: Entry | None, old: Entry | None, new: Entry | None) -> tuple[str, bytes]:
+        stale = Refused("stale", f"its change to {path} does not apply to the incumbent any more")
+        if ours is None or old is None or new is None or "120000" in (ours[0], new[0]):
+            raise stale
+        with tempfile.TemporaryDirectory(dir=self._cache) as folder:
+            names = []
+            for name, entry in (("ours", ours), ("old", old), ("new", new)):
+                (Path(folder) / name).write_bytes(self.repository.read(entry[1]))
+                names.append(str(Path(folder) / name))
+            argv = git.command("merge-file", "-p", "-q", *names)
+            result = subprocess.run(argv, env=git.environment(), capture_output=True, check=False, cwd=folder)
+        if result.returncode:
+            raise stale
+        return (new[0] if new[0] != old[0] else ours[0], result.stdout)
+
+    # -- the branch -------------------------------------------------------------------------------------------------
+
+    def advance(self, tree: str, message: str, tip: str, left_at: str, at: float) -> Advance:
+        """Commit a tree on the line of incumbents and move the branch there, if it is ours to move.
+
+        Args:
+            tip: the newest commit of the line; `left_at` where the ledger last put the branch.
+        """
+        commit = self.repository.commit(tree, [tip], message, at)
+        return self._move(commit, left_at)
+
+    def _move(self, commit: str, left_at: str) -> Advance:
+        standing = self.repository.refs(self.branch).get(self.branch)
+        if standing == commit:
+            return Advance(commit, moved=True)
+        if standing == left_at and self.branch not in self.repository.checked_out():
+            try:
+                self.repository.update_refs({self.branch: commit}, old={self.branch: left_at})
+                if self.ref("head") in self.repository.refs(self.ref("head")):
+                    self.repository.update_refs({self.ref("head"): None})
+                return Advance(commit, moved=True)
+            except RepositoryError:
+                pass  # somebody was faster: it is not ours any more
+        self.repository.update_refs({self.ref("head"): commit})
+        return Advance(commit, moved=False)
+
+    def follow(self, tip: str, left_at: str) -> Advance:
+        """Let the branch follow to the line's tip if it has become free."""
+        return self._move(tip, left_at)
+
+    def reconcile(self, history: History) -> list[str]:
+        """Bring the refs in line with the ledger after a kill; says in one line each what was mended."""
+        expected = {self.ref(e.n): e.commit for e in history.experiments if e.commit and e.n > 0}
+        expected[self.ref("base")] = self.base
+        standing = self.repository.refs(f"refs/autoresearch/{self.run}")
+        standing.pop(self.ref("head"), None)
+        wrong: dict[str, str | None] = {ref: oid for ref, oid in expected.items() if standing.get(ref) != oid}
+        wrong |= {ref: None for ref in standing if ref not in expected}
+        mended = []
+        for ref, oid in wrong.items():
+            if oid is None or self.repository.has(oid):
+                self.repository.update_refs({ref: oid})
+                mended.append(f"{ref} {'set again' if oid else 'removed: the ledger does not know it'}")
+        return mended
+
+    # -- places to measure and to work in ---------------------------------------------------------------------------
+
+    async def place(self, slot: int, candidate: Candidate) -> Place:
+        """An evaluation tree showing the base plus the candidate's in-scope files, in this slot."""
+        tree = self._trees.get(slot)
+        if tree is None:
+            tree = self._trees[slot] = self._work_tree(f"evaluation-{slot}", self._options)
+        overlay = self._overlay(candidate)
+        folder = tree.root / self.location.prefix if self.location.prefix else tree.root
+        if self._options.setup is not None:
+            await self._in_thread(slot, lambda: None)
+            if not tree.built:
+                await self._in_thread(slot, tree.build)
+                await self._options.setup(folder, tree.folder)
+                await self._in_thread(slot, tree.adopt)
+        await self._in_thread(slot, lambda: tree.apply(overlay))
+        return Place(folder=folder, scratch=tree.folder, slot=slot, readonly=self._options.readonly)
+
+    def vacate(self, slot: int) -> None:
+        """A program ran in this slot's tree: scan it, while the owner goes on."""
+        tree = self._trees.get(slot)
+        if tree is not None:
+            self._pending[slot] = self._thread(slot).submit(tree.distrust)
+
+    async def _in_thread(self, slot: int, work: Callable[[], None]) -> None:
+        pending = self._pending.pop(slot, None)
+
+        def both() -> None:
+            if pending is not None:
+                pending.result()
+            work()
+
+        future = self._thread(slot).submit(both)
+        await anyio.to_thread.run_sync(future.result)
+
+    def _thread(self, slot: int) -> ThreadPoolExecutor:
+        if slot not in self._threads:
+            self._threads[slot] = ThreadPoolExecutor(1, thread_name_prefix=f"tree-{slot}")
+        return self._threads[slot]
+
+    def _overlay(self, candidate: Candidate) -> dict[str, Entry | None]:
+        return {
+            path: entry
+            for path, entry in self.repository.differences(self.base_tree, candidate.tree).items()
+            if path not in self._hidden
+        }
+
+    def _work_tree(self, name: str, options: TreeOptions) -> WorkTree:
+        links = {self.location.prefix + path: target for path, target in options.links.items()}
+        for path in links:
+            if path in self.files:
+                raise RepositoryError(f"[evaluate] inputs names {path}, which git tracks: it is in every tree already")
+        return WorkTree(self._cache / name, self._own, base=self._view_base, files=self.files, links=links)
+
+    def draft(self, slot: int, parent: Candidate, folder: Path | None) -> GitDraft:
+        """A private place for a proposal on `parent`; its folder is laid out when it is asked for."""
+        if slot not in self._drafts:
+            self._drafts[slot] = self._work_tree(f"proposal-{slot}", TreeOptions({}))
+        return GitDraft(
+            self.repository,
+            parent,
+            self.scope,
+            prefix=self.location.prefix,
+            tree=self._drafts[slot],
+            overlay=self._overlay(parent),
+            view=self._view(parent.tree),
+            own=self._own,
+            folder=folder,
+        )
+
+    def close(self) -> None:
+        for thread in self._threads.values():
+            thread.shutdown(wait=True)
+        for tree in (*self._trees.values(), *self._drafts.values()):
+            tree.close()
+        self.repository.close()
+        self._objects.close()
+
+
+def _text(content: bytes) -> tuple[str, str]:
+    try:
+        return "utf-8", content.decode()
+    except UnicodeDecodeError:
+        return "base64", base64.b64encode(content).decode()
+
+
+def _bytes(encoding: str, text: str) -> bytes:
+    return base64.b64decode(text) if encoding == "base64" else text.encode()

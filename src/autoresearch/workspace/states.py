@@ -1,0 +1,130 @@
+"""The workspace of `optimize`: candidates are values, JSON where possible and pickled otherwise, named by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+from autoresearch.contracts import Advance, Known, Ledger, Place
+from autoresearch.errors import Refused, SetupError
+from autoresearch.history import History
+from autoresearch.records import Candidate, Edits, Experiment, Proposal, State
+
+
+def encode(value: Any) -> bytes:
+    """A state as bytes: `J` and JSON if it survives the round trip, else `P` and a pickle.
+
+    Raises:
+        SetupError: it can be neither.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, allow_nan=False)
+        if json.loads(text) == value and type(json.loads(text)) is type(value):
+            return b"J" + text.encode()
+    except (TypeError, ValueError, RecursionError):
+        pass
+    try:
+        return b"P" + pickle.dumps(value, protocol=4)
+    except Exception as error:
+        raise SetupError(f"a state must be JSON or picklable, got {type(value).__name__}: {error}") from error
+
+
+def decode(body: bytes) -> Any:
+    return json.loads(body[1:]) if body[:1] == b"J" else pickle.loads(body[1:])
+
+
+class StateDraft:
+    """The parent's state, for a proposer of states."""
+
+    def __init__(self, parent: Candidate, log_folder: Path | None) -> None:
+        self._parent = parent
+        self.log_folder = log_folder
+        self.cost: list[tuple[float, int]] = []
+
+    @property
+    def state(self) -> Any:
+        """A fresh copy: what a proposer does to it stays with the proposer."""
+        return decode(self._parent.content)
+
+    def collect(self) -> tuple[Edits, tuple[str, ...]]:
+        return {}, ()
+
+    def spend(self, cost_usd: float = 0.0, tokens: int = 0) -> None:
+        self.cost.append((cost_usd, tokens))
+
+    def spent(self) -> tuple[float, int]:
+        return sum(c for c, _ in self.cost), sum(t for _, t in self.cost)
+
+
+class StateWorkspace:
+    """Candidates of one `optimize` run; with a ledger on disk their bodies lie in its files."""
+
+    def __init__(self, initial: Any, ledger: Ledger, *, keep_files: bool) -> None:
+        self._initial = encode(initial)
+        self._ledger, self._keep_files = ledger, keep_files
+        self._bodies: dict[str, bytes] = {}
+
+    def begin(self) -> None:
+        pass
+
+    def pack(self, content: Edits | State) -> bytes:
+        assert isinstance(content, State)
+        return encode(content.value)
+
+    def unpack(self, body: bytes) -> State:
+        return State(decode(body))
+
+    def baseline(self, at: float) -> Candidate:
+        return self._candidate(0, self._initial)
+
+    def _candidate(self, n: int, body: bytes) -> Candidate:
+        tree = hashlib.sha256(body).hexdigest()
+        if self._keep_files:
+            self._ledger.put(body)
+        else:
+            self._bodies[tree] = body
+        return Candidate(n, tree, "", body)
+
+    def load(self, experiment: Experiment) -> Candidate:
+        body = self._ledger.get(experiment.tree) if self._keep_files else self._bodies[experiment.tree]
+        return Candidate(experiment.n, experiment.tree, "", body)
+
+    def freeze(self, n: int, parent: Candidate, proposal: Proposal, at: float, known: Known) -> Candidate:
+        assert isinstance(proposal.content, State)
+        body = encode(proposal.content.value)
+        tree = hashlib.sha256(body).hexdigest()
+        if tree == parent.tree:
+            raise Refused("no_change", "the same state as its parent's")
+        if (earlier := known(tree)) is not None:
+            raise Refused("duplicate", f"the same state as experiment {earlier}")
+        return self._candidate(n, body)
+
+    def rebase(
+        self, candidate: Candidate, parent: Candidate, onto: Candidate, at: float, known: Known, description: str
+    ) -> Candidate:
+        """A state replaces its parent whole, so it stands on any other as it is."""
+        return candidate
+
+    def advance(self, tree: str, message: str, tip: str, left_at: str, at: float) -> Advance:
+        return Advance("", moved=True)
+
+    def follow(self, tip: str, left_at: str) -> Advance:
+        return Advance(tip, moved=True)
+
+    def reconcile(self, history: History) -> list[str]:
+        return []
+
+    async def place(self, slot: int, candidate: Candidate) -> Place:
+        return Place(folder=None, scratch=None, slot=slot, state=candidate.content)
+
+    def vacate(self, slot: int) -> None:
+        pass
+
+    def draft(self, slot: int, parent: Candidate, folder: Path | None) -> StateDraft:
+        return StateDraft(parent, None)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,108 @@
+"""Is this repository fit to run on? Every refusal names its remedy. And: what in the checkout is not committed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from autoresearch.errors import RepositoryError
+from autoresearch.git import Entry, Location, Repository, command, environment
+from autoresearch.task.scope import Scope
+
+_LFS = b"version https://git-lfs.github.com/spec/"
+
+
+def refuse_unfit(location: Location, repository: Repository) -> None:
+    """Refuse what a tree cannot be built from.
+
+    Raises:
+        RepositoryError: no commit yet, a sparse or a partial clone.
+    """
+    if repository.resolve("HEAD") is None and not repository.refs("refs/heads"):
+        raise RepositoryError(f"{location.top} has no commit yet: `git add` your files and `git commit` them first")
+    if repository.config("core.sparseCheckout") == "true":
+        raise RepositoryError(f"{location.top} is a sparse checkout: run `git sparse-checkout disable` first")
+    if repository.config("extensions.partialclone") or _has_promisor(repository):
+        raise RepositoryError(
+            f"{location.top} is a partial clone, whose files are fetched on demand: "
+            "run `git fetch --refetch --no-filter` or clone it without --filter"
+        )
+
+
+def _has_promisor(repository: Repository) -> bool:
+    try:
+        return bool(repository.call("config", "--get-regexp", r"^remote\..*\.promisor$"))
+    except RepositoryError:
+        return False
+
+
+def refuse_files(files: Mapping[str, Entry], repository: Repository, scope: Scope, prefix: str) -> None:
+    """Refuse submodules, and editable files that are LFS pointers.
+
+    Raises:
+        RepositoryError: naming the path.
+    """
+    for path, (mode, oid) in files.items():
+        if mode == "160000":
+            raise RepositoryError(
+                f"{path} is a submodule, which this version cannot build trees from: "
+                "commit its files into the repository (git rm --cached, then git add) or run inside the submodule"
+            )
+        inside = path.removeprefix(prefix) if path.startswith(prefix) else None
+        if inside is not None and inside in scope and repository.read(oid).startswith(_LFS):
+            raise RepositoryError(
+                f"{path} is editable and stored as a Git LFS pointer: take it out of LFS "
+                f"(`git lfs untrack {path}`, commit) or out of [task] editable"
+            )
+
+
+def uncommitted(location: Location, scope: Scope, own: tuple[str, ...]) -> list[str]:
+    """Paths that a new run would not see as they are: modified tracked files, untracked ones that match `editable`.
+
+    The task's own files never count. Read with the user's own configuration, and without touching the index.
+    """
+    env = environment()
+    env.pop("GIT_CONFIG_GLOBAL"), env.pop("GIT_CONFIG_NOSYSTEM")
+    argv = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
+    argv += ["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none"]
+    result = subprocess.run(argv, cwd=location.top, env=env, capture_output=True, check=False)
+    if result.returncode:
+        raise RepositoryError(f"git status failed: {result.stderr.decode('utf-8', 'replace').strip()}")
+    found = []
+    for row in os.fsdecode(result.stdout).split("\0"):
+        state, path = row[:2], row[3:]
+        if not path:
+            continue
+        inside = path.removeprefix(location.prefix) if path.startswith(location.prefix) else None
+        if inside in own or (inside or "").startswith(".autoresearch/"):
+            continue
+        if state != "??" or (inside is not None and inside in scope):
+            found.append(path)
+    return sorted(found)
+
+
+def snapshot(location: Location, repository: Repository, head: str, paths: list[str], at: float) -> str:
+    """A commit of HEAD with the given files as they are on disk now; the checkout and its index stay untouched."""
+    changes: dict[str, Entry | None] = {}
+    for path in paths:
+        target = location.top / path
+        if target.is_symlink():
+            changes[path] = ("120000", repository.write("blob", os.fsencode(os.readlink(target))))
+        elif target.is_file():
+            mode = "100755" if os.access(target, os.X_OK) else "100644"
+            changes[path] = (mode, repository.write("blob", target.read_bytes()))
+        else:
+            changes[path] = None
+    tree = repository.edit_tree(repository.tree_of(head), changes)
+    return repository.commit(tree, [head], "uncommitted changes at the start of the run", at)
+
+
+def git_init(folder: Path) -> None:
+    """Make a repository of a plain folder and commit everything in it."""
+    for args in (["init", "-q"], ["add", "-A"], ["commit", "-q", "--no-verify", "-m", "start"]):
+        argv = command(*args, settings=["user.name=autoresearch", "user.email=autoresearch@localhost"])
+        result = subprocess.run(argv, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise RepositoryError(f"git {args[0]} failed in {folder}: {result.stderr.strip()}")

@@ -1,0 +1,284 @@
+"""A folder with the base's files and some of them replaced, brought back to exactly that after foreign programs ran in it.
+
+After a program ran, the folder is untrusted and scanned whole: type, mode, size, inode, mtime and ctime of everything
+are compared with what they were when we left it. The ctime cannot be set by a program, so a rewrite that keeps size and
+mtime is seen. Links are never followed and never made hard.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from autoresearch.errors import DiskFault
+from autoresearch.git import Entry, Repository
+
+Signature = tuple[int, int, int, int, int]
+"""Mode, size, mtime, ctime (both ns), inode; for a folder its mode only."""
+
+
+class WorkTree:
+    """One such folder.
+
+    Args:
+        folder: where it lies; `tree` below it holds the files.
+        git: the run's own git folder, which knows the base's objects.
+        base: the view's tree id; `files` all its paths.
+        links: paths (relative to the tree) that become symbolic links to the given targets.
+
+    What is made between `build` and `adopt` (by a set-up) belongs to the tree. `apply` builds where nobody did.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        git: Path,
+        *,
+        base: str,
+        files: Mapping[str, Entry],
+        links: Mapping[str, Path] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.root = folder / "tree"
+        self._git = git
+        self._base, self._files = base, files
+        self._links = links or {}
+        self._overlay: dict[str, Entry | None] = {}
+        self._reference: dict[str, Signature] = {}
+        self._made: frozenset[str] = frozenset()
+        self._dirty: set[str] = set()
+        self._times: dict[str, float] = {}
+        self._repository: Repository | None = None
+        self.built = False
+
+    # -- building ---------------------------------------------------------------------------------------------------
+
+    def build(self) -> None:
+        """Lay the base out anew."""
+        self.built = False
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._remove_old()
+        self.root.mkdir()
+        index = self.folder / "index"
+        index.unlink(missing_ok=True)
+        repository = self._objects()
+        env = {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(self.root)}
+        repository.call("read-tree", self._base, env=env)
+        repository.call(f"--work-tree={self.root}", "checkout-index", "-a", "-f", "-q", env=env)
+        index.unlink(missing_ok=True)
+        for path, target in self._links.items():
+            link = self.root / path
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(target)
+
+    def adopt(self) -> None:
+        """Take what is in the folder now for the tree as it belongs."""
+        _drop_caches(self.root)
+        self._overlay, self._dirty = {}, set()
+        self._reference = dict(self._walk())
+        known = self._files.keys() | self._links.keys()
+        self._made = frozenset(p for p, s in self._reference.items() if p not in known and not stat.S_ISDIR(s[0]))
+        self.built = True
+
+    def _remove_old(self) -> None:
+        if not os.path.lexists(self.root):
+            return
+        remove(self.root)
+        if os.path.lexists(self.root):  # what cannot be removed is left behind under another name
+            self.root.rename(self.folder / f"stuck-{time.time_ns()}")
+
+    def _objects(self) -> Repository:
+        if self._repository is None:
+            self._repository = Repository(self._git, self.folder / "scratch")
+        return self._repository
+
+    # -- after a program ran ----------------------------------------------------------------------------------------
+
+    def distrust(self) -> None:
+        """Scan everything, remove what does not belong there, and remember what has to be written again."""
+        if not self.built:
+            return
+        try:
+            seen = self._scan()
+        except OSError:
+            self.built = False
+            return
+        missing = self._reference.keys() - seen
+        self._dirty |= missing
+        if (self._dirty & self._made) or len(self._dirty) > 2000:
+            self.built = False
+            return
+        for path in sorted(p for p in missing if stat.S_ISDIR(self._reference[p][0])):
+            try:
+                os.mkdir(self.root / path)
+                os.chmod(self.root / path, stat.S_IMODE(self._reference[path][0]))
+            except OSError:
+                self.built = False
+                return
+            self._dirty.discard(path)
+
+    def _scan(self) -> set[str]:
+        """Walk the tree against the reference; gives the paths that are there in their right type."""
+        reference, dirty, seen = self._reference, self._dirty, set()
+        for path, signature in self._walk(repair=True):
+            known = reference.get(path)
+            if known == signature:
+                seen.add(path)
+            elif known is None or stat.S_IFMT(known[0]) != stat.S_IFMT(signature[0]):
+                remove(self.root / path)
+            elif stat.S_ISDIR(known[0]):
+                os.chmod(self.root / path, stat.S_IMODE(known[0]))
+                seen.add(path)
+            else:
+                self._times[path] = max(self._times.get(path, 0.0), signature[2] / 1e9, known[2] / 1e9)
+                dirty.add(path)
+                seen.add(path)
+        return seen
+
+    def _walk(self, *, repair: bool = False) -> Iterator[tuple[str, Signature]]:
+        """Everything below the root, folders before what they hold; with `repair` unreadable folders are opened."""
+        stack = [""]
+        root = os.fspath(self.root)
+        while stack:
+            folder = stack.pop()
+            try:
+                entries = os.scandir(f"{root}/{folder}")
+            except PermissionError:
+                if not repair:
+                    raise
+                os.chmod(f"{root}/{folder}", 0o700)
+                entries = os.scandir(f"{root}/{folder}")
+            with entries:
+                for entry in entries:
+                    s = entry.stat(follow_symlinks=False)
+                    path = folder + entry.name
+                    if stat.S_ISDIR(s.st_mode):
+                        yield path, (s.st_mode, 0, 0, 0, 0)
+                        if os.path.isdir(entry.path) and not os.path.islink(entry.path):  # still there after repair
+                            stack.append(path + "/")
+                    else:
+                        yield path, (s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
+
+    # -- before the next one ----------------------------------------------------------------------------------------
+
+    def apply(self, overlay: Mapping[str, Entry | None]) -> None:
+        """Make the tree show the base with `overlay` on it.
+
+        Raises:
+            DiskFault: no space, or a failing disk.
+        """
+        try:
+            if not self.built:
+                self.build()
+                self.adopt()
+            both = self._overlay.keys() | overlay.keys()
+            changed = {p for p in both if self._wanted(p, self._overlay) != self._wanted(p, overlay)}
+            for path in sorted(changed | self._dirty, key=lambda p: self._wanted(p, overlay) is not None):
+                self._write(path, self._wanted(path, overlay))
+            self._overlay, self._dirty = dict(overlay), set()
+        except OSError as error:
+            self.built = False
+            raise DiskFault(f"cannot write the tree {self.root}: {error.strerror}") from error
+
+    def _wanted(self, path: str, overlay: Mapping[str, Entry | None]) -> Entry | None:
+        return overlay[path] if path in overlay else self._files.get(path)
+
+    def _write(self, path: str, entry: Entry | None) -> None:
+        target = self.root / path
+        old = self._reference.pop(path, None)
+        if old is not None:
+            self._times[path] = max(self._times.get(path, 0.0), old[2] / 1e9)
+        if os.path.lexists(target):
+            remove(target)
+        if entry is None:
+            self._prune(path)
+            return
+        mode, oid = entry
+        self._make_folders(path)
+        content = self._objects().read(oid)
+        if mode == "120000":
+            os.symlink(content, os.fsencode(target))
+        else:
+            fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o700)
+            with open(fd, "wb") as file:
+                file.write(content)
+                os.fchmod(fd, 0o755 if mode == "100755" else 0o644)
+        at = max(time.time(), self._times.get(path, 0.0) + 1.0)
+        os.utime(target, (at, at), follow_symlinks=False)
+        self._times[path] = at
+        s = os.lstat(target)
+        self._reference[path] = (s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
+
+    def _make_folders(self, path: str) -> None:
+        parts = path.split("/")[:-1]
+        for depth in range(1, len(parts) + 1):
+            folder = "/".join(parts[:depth])
+            target = self.root / folder
+            if folder not in self._reference or not stat.S_ISDIR(self._reference[folder][0]):
+                if os.path.lexists(target):
+                    remove(target)
+                target.mkdir()
+                self._reference[folder] = (os.lstat(target).st_mode, 0, 0, 0, 0)
+
+    def _prune(self, path: str) -> None:
+        """Drop folders that only a removed file was in."""
+        folder = path.rpartition("/")[0]
+        while folder:
+            try:
+                os.rmdir(self.root / folder)
+            except OSError:
+                return
+            self._reference.pop(folder, None)
+            folder = folder.rpartition("/")[0]
+
+    def changes(self) -> Iterator[tuple[str, bool]]:
+        """After `distrust`-like scanning without repair: paths that differ, and whether the base knows them."""
+        seen = set()
+        for path, signature in self._walk(repair=True):
+            if path == ".git" or path.startswith(".git/"):
+                continue
+            seen.add(path)
+            if self._reference.get(path) != signature and not stat.S_ISDIR(signature[0]):
+                yield path, path in self._reference
+        for path in self._reference.keys() - seen:
+            if not stat.S_ISDIR(self._reference[path][0]) and path != ".git" and not path.startswith(".git/"):
+                yield path, True
+
+    def close(self) -> None:
+        if self._repository is not None:
+            self._repository.close()
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder, also one that was made unreadable."""
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+
+    def open_up(function: Callable[[str], object], name: str, _: object) -> None:
+        for target in (os.path.dirname(name), name):
+            try:
+                if not os.path.islink(target):
+                    os.chmod(target, 0o700)
+            except OSError:
+                pass
+        try:
+            if os.path.isdir(name) and not os.path.islink(name):
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                os.unlink(name)
+        except OSError:
+            pass
+
+    shutil.rmtree(path, onerror=open_up)
+
+
+def _drop_caches(root: Path) -> None:
+    """Bytecode that a set-up compiled beside the project's own files goes; inside environments it stays."""
+    for cache in root.rglob("__pycache__"):
+        if "site-packages" not in cache.parts:
+            shutil.rmtree(cache, ignore_errors=True)

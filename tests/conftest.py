@@ -1,0 +1,194 @@
+"""Fixtures of all tests: projects in awkward folders, a guard over the user's repository, runs in this process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from autoresearch.books import Parts
+from autoresearch.budget import Ending
+from autoresearch.history import History
+from autoresearch.records import ChainedEvent
+from autoresearch.session import Project, Session, Wish
+from autoresearch.testing import Patch, Scripted
+
+EVALUATE = """\
+import json, os, pathlib
+value = float(pathlib.Path("knob.txt").read_text())
+print(f"score: {value}")
+"""
+
+TASK = """\
+[task]
+name = "toy"
+editable = ["knob.txt", "extra/**"]
+
+[evaluate]
+command = "python evaluate.py"
+
+[metric]
+name = "score"
+direction = "minimize"
+"""
+
+
+def git(folder: Path, *args: str, **options: Any) -> str:
+    """Run git as a user would, with a fixed identity."""
+    env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    identity = ["-c", "user.name=Owner", "-c", "user.email=owner@example.org"]
+    result = subprocess.run(["git", *identity, *args], cwd=folder, env=env, capture_output=True, text=True, check=True, **options)
+    return result.stdout
+
+
+def fingerprint(folder: Path) -> dict[str, Any]:
+    """Everything of a user's repository that must stay: index, HEAD, config, stash, refs and all files, byte-wise.
+
+    Ours are left out: `.autoresearch/`, `refs/autoresearch/**`, `refs/heads/autoresearch/**`, and objects.
+    """
+    top = Path(git(folder, "rev-parse", "--show-toplevel").strip())
+    files: dict[str, Any] = {}
+    for root, folders, names in os.walk(top):
+        folders[:] = [f for f in folders if f != ".autoresearch" and not (f == "objects" and root.endswith(".git"))]
+        for name in names:
+            path = Path(root) / name
+            inside = str(path.relative_to(top))
+            if inside.startswith((".git/refs/autoresearch", ".git/refs/heads/autoresearch", ".git/packed-refs")):
+                continue
+            stat = path.lstat()
+            body = os.readlink(path) if path.is_symlink() else path.read_bytes()
+            files[inside] = (stat.st_mode, body, stat.st_mtime_ns)
+    refs = [line for line in git(folder, "for-each-ref").splitlines() if "refs/autoresearch/" not in line]
+    refs = [line for line in refs if "refs/heads/autoresearch/" not in line]
+    return {"files": files, "refs": refs, "head": git(folder, "rev-parse", "HEAD"), "stash": git(folder, "stash", "list")}
+
+
+@dataclass
+class Toy:
+    """A user's project with a guard over it.
+
+    Attributes:
+        folder: the project's folder (may lie in a sub-folder of its repository).
+        known: the fingerprint that must still hold at the end; None after `moved()`.
+    """
+
+    folder: Path
+    known: dict[str, Any] | None = None
+    events: list[ChainedEvent] = field(default_factory=list)
+
+    @property
+    def project(self) -> Project:
+        return Project(self.folder)
+
+    def write(self, files: Mapping[str, str | bytes]) -> None:
+        for name, text in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else textwrap.dedent(text).encode())
+
+    def commit(self, message: str = "change") -> str:
+        git(self.folder, "add", "-A", ".")
+        git(self.folder, "commit", "-q", "--allow-empty", "-m", message)
+        self.moved()
+        return git(self.folder, "rev-parse", "HEAD").strip()
+
+    def moved(self) -> None:
+        """The user himself changed something: guard what is there now."""
+        self.known = fingerprint(self.folder)
+
+    def check_untouched(self) -> None:
+        assert self.known is not None
+        now = fingerprint(self.folder)
+        assert now["files"].keys() == self.known["files"].keys()
+        changed = [name for name in now["files"] if now["files"][name] != self.known["files"][name]]
+        assert changed == []
+        assert {k: now[k] for k in ("refs", "head", "stash")} == {k: self.known[k] for k in ("refs", "head", "stash")}
+
+    def run(
+        self,
+        patches: Sequence[Patch] | Callable[..., Patch] | None = None,
+        *,
+        wish: Wish | None = None,
+        watch: Callable[[str, Mapping[str, Any]], None] = lambda what, details: None,
+        parts: Callable[[Parts], Parts] = lambda parts: parts,
+        ready: Callable[[Any], None] = lambda loop: None,
+        run: str | None = None,
+    ) -> Ending:
+        """A session of a run in this process; with `patches` by the scripted proposer."""
+
+        def prepare(loop: Any) -> None:
+            changed = loop.parts
+            if patches is not None:
+                changed = Parts(**{name: getattr(changed, name) for name in Parts.__slots__} | {"proposer": Scripted(patches)})
+            changed = parts(changed)
+            loop.parts = loop.books.parts = changed
+            ready(loop)
+
+        def seen(what: str, details: Mapping[str, Any]) -> None:
+            if isinstance(details.get("event"), ChainedEvent):
+                self.events.append(details["event"])
+            watch(what, details)
+
+        with Session(self.project, wish or Wish(name=run)) as session:
+            return anyio.run(session.work, seen, prepare)
+
+    def history(self, run: str | None = None) -> History:
+        ledger = self.project.ledger(read_only=True)
+        history = ledger.history(self.project.pick(ledger, run).run)
+        ledger.close()
+        return history
+
+    def git(self, *args: str) -> str:
+        return git(self.folder, *args)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(params=["plain", "awk ward 'q\"ö"])
+def awkward(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A plain folder, and one with spaces, quotes and unicode in its path."""
+    folder = tmp_path / request.param
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def make_toy(tmp_path: Path) -> Iterator[Callable[..., Toy]]:
+    """Build toy projects; at the end of the test each user's repository has to be as the test left it."""
+    made: list[Toy] = []
+
+    def make(
+        files: Mapping[str, str | bytes] | None = None, *, folder: Path | None = None, inside: str = "", task: str = TASK
+    ) -> Toy:
+        top = folder or tmp_path / f"user-{len(made)}"
+        top.mkdir(parents=True, exist_ok=True)
+        git(top, "init", "-q", "-b", "main")
+        toy = Toy(top / inside if inside else top)
+        toy.folder.mkdir(parents=True, exist_ok=True)
+        toy.write({"knob.txt": "10\n", "evaluate.py": EVALUATE, "autoresearch.toml": task, ".gitignore": "*.tmp\n", **(files or {})})
+        toy.commit("start")
+        made.append(toy)
+        return toy
+
+    yield make
+    for toy in made:
+        toy.check_untouched()
+
+
+@pytest.fixture
+def toy(make_toy: Callable[..., Toy]) -> Toy:
+    """The usual toy: `knob.txt` holds a number, the score is that number, lower is better."""
+    return make_toy()
