@@ -137,6 +137,7 @@ class Toy:
             watch(what, details)
 
         with Session(self.project, wish or Wish(name=run)) as session:
+            session.pictures = False
             return anyio.run(session.work, seen, prepare)
 
     def history(self, run: str | None = None) -> History:

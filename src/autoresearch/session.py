@@ -135,6 +135,7 @@ class Session:
         self.location = project.location(wish.confirm)
         self.ledger = project.ledger()
         self.notices: list[str] = []
+        self.pictures = True
         try:
             self.is_new, self.run = self._choose()
             self.lock = OwnerLock(project.paths.run(self.run.run).lock, self.run.run)
@@ -381,7 +382,8 @@ class Session:
                 e = history.experiments[event.n]
                 if event.kind == "advanced" or not e.kept or not e.n:
                     table.take(e)
-                    plotter.maybe()
+                    if self.pictures:
+                        plotter.maybe()
             watch(what, details)
 
         async with Supervisor() as supervisor:
@@ -396,7 +398,7 @@ class Session:
                     tasks.cancel_scope.cancel()
             finally:
                 workspace.close()
-        if history.line:
+        if history.line and self.pictures:
             plotter.finish()
         return ending
 
