@@ -60,12 +60,11 @@ class StateDraft:
 
 
 class StateWorkspace:
-    """Candidates of one `optimize` run; with a ledger on disk their bodies lie in its files."""
+    """Candidates of one `optimize` run; their bodies lie in the ledger's files, named by hash."""
 
-    def __init__(self, initial: Any, ledger: Ledger, *, keep_files: bool) -> None:
+    def __init__(self, initial: Any, ledger: Ledger) -> None:
         self._initial = encode(initial)
-        self._ledger, self._keep_files = ledger, keep_files
-        self._bodies: dict[str, bytes] = {}
+        self._ledger = ledger
 
     def begin(self) -> None:
         pass
@@ -81,16 +80,10 @@ class StateWorkspace:
         return self._candidate(0, self._initial)
 
     def _candidate(self, n: int, body: bytes) -> Candidate:
-        tree = hashlib.sha256(body).hexdigest()
-        if self._keep_files:
-            self._ledger.put(body)
-        else:
-            self._bodies[tree] = body
-        return Candidate(n, tree, "", body)
+        return Candidate(n, self._ledger.put(body), "", body)
 
     def load(self, experiment: Experiment) -> Candidate:
-        body = self._ledger.get(experiment.tree) if self._keep_files else self._bodies[experiment.tree]
-        return Candidate(experiment.n, experiment.tree, "", body)
+        return Candidate(experiment.n, experiment.tree, "", self._ledger.get(experiment.tree))
 
     def freeze(self, n: int, parent: Candidate, proposal: Proposal, at: float, known: Known) -> Candidate:
         assert isinstance(proposal.content, State)

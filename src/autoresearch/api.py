@@ -1,0 +1,344 @@
+"""Autoresearch from Python: `optimize` for any value and function, `task` for a project's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+
+from autoresearch import acceptance as acceptance_
+from autoresearch import strategies
+from autoresearch.books import Options, Parts
+from autoresearch.budget import Budget, Ending
+from autoresearch.contracts import Ledger, Settings
+from autoresearch.errors import SetupError
+from autoresearch.history import History, View
+from autoresearch.ledger import MemoryLedger, SqliteLedger
+from autoresearch.lock import OwnerLock
+from autoresearch.loop import Loop
+from autoresearch.proposers.states import StateFunction
+from autoresearch.records import Direction, Event, Experiment, RunRecord
+from autoresearch.report import summary
+from autoresearch.runners.callables import CallableRunner, Threads
+from autoresearch.session import Project, Session, Wish
+from autoresearch.task.units import effect, seconds
+from autoresearch.workspace.states import StateWorkspace, decode, encode
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One experiment of `optimize`; its state is loaded when it is asked for."""
+
+    n: int
+    score: float | None
+    kept: bool
+    verdict: str
+    reason: str
+    words: str
+    metrics: Mapping[str, float]
+    _load: Callable[[], Any]
+
+    @property
+    def state(self) -> Any:
+        """A fresh copy of the state, None where no usable proposal came."""
+        return self._load()
+
+
+class Trials(Sequence[Trial]):
+    """The decided experiments in order, the baseline first; nothing is copied or loaded until it is looked at."""
+
+    def __init__(self, experiments: Sequence[Experiment], load: Callable[[Experiment], Any]) -> None:
+        self._experiments, self._load = experiments, load
+
+    def __len__(self) -> int:
+        return len(self._experiments)
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return [self._trial(e) for e in self._experiments[i]]
+        return self._trial(self._experiments[i])
+
+    def __iter__(self) -> Iterator[Trial]:
+        return map(self._trial, self._experiments)
+
+    def _trial(self, e: Experiment) -> Trial:
+        verdict = e.verdict
+        kind, reason, words = (verdict.kind.value, verdict.reason, verdict.words) if verdict else ("open", "", "")
+        own = e.own
+        metrics = dict(own[-1].values) if own else {}
+        return Trial(e.n, e.value, e.kept and not e.rolled_back, kind, reason, words, metrics, lambda: self._load(e))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What `optimize` found.
+
+    Attributes:
+        state, score: the incumbent's; the score is what was measured on the way, None before any measurement.
+        history: all experiments.
+        reason: why it ended: experiments, stopped, exhausted, …
+    """
+
+    state: Any
+    score: float | None
+    history: Sequence[Trial]
+    reason: str
+    words: str
+
+
+def optimize(
+    initial_state: Any,
+    *,
+    fitness: Callable[[Any], Any],
+    propose: Callable[..., Any],
+    direction: Direction = "minimize",
+    experiments: int = 100,
+    timeout_s: float | None = None,
+    workers: int = 1,
+    store: str | os.PathLike[str] | None = None,
+    acceptance: str = "auto",
+    min_effect: float | str = 0.0,
+    seed: int = 0,
+) -> Result:
+    """Improve a state: any JSON or picklable value, no files, no git.
+
+    Args:
+        fitness: gives the score of a state: a number, or a mapping with `score` and further metrics. What it raises is a
+            crash of that experiment, over `timeout_s` seconds it is a timeout; neither ends the run.
+        propose: gives a new state from a copy of the best one, and a lazy history if it takes two arguments. What it raises
+            is a failed proposal.
+        experiments: of the whole run; with a `store` that has them all, nothing is measured again.
+        workers: how many proposals and evaluations at a time, in threads.
+        store: a ledger file; calling again with the same initial state and settings goes on with the run in it.
+        acceptance: auto, exact, margin, single, or `module:Class`; `min_effect` a number or a share such as "0.5%".
+
+    Returns:
+        The result so far, also after an interrupt (Ctrl-C).
+
+    Raises:
+        SetupError: an argument is no good, or `fitness` fails on the initial state.
+    """
+    if direction not in ("minimize", "maximize"):
+        raise SetupError(f"direction {direction!r}: expected 'minimize' or 'maximize'")
+    if experiments < 0 or workers < 1:
+        raise SetupError(f"experiments={experiments}, workers={workers}: expected at least 0 and at least 1")
+    smallest = effect(min_effect)
+    settings = Settings("score", direction, smallest.absolute, smallest.relative, seed=seed)
+    study = _Study(initial_state, fitness, propose, settings, acceptance, timeout_s, workers, store)
+    try:
+        return study.run(experiments)
+    finally:
+        study.close()
+
+
+class _Study:
+    """One call of `optimize`."""
+
+    def __init__(
+        self,
+        initial: Any,
+        fitness: Callable[[Any], Any],
+        propose: Callable[..., Any],
+        settings: Settings,
+        rule: str,
+        timeout_s: float | None,
+        workers: int,
+        store: str | os.PathLike[str] | None,
+    ) -> None:
+        self.ledger, self._lock = _open(store)
+        self.threads = Threads()
+        self.workspace = StateWorkspace(initial, self.ledger)
+        text = f"{settings.direction} {rule} {settings.min_effect} {settings.min_effect_relative} {settings.seed}"
+        ruler = hashlib.sha256(text.encode() + encode(initial)).hexdigest()
+        self.name = self._begin(ruler, settings, workers, rule)
+        self._parts = Parts(
+            self.ledger,
+            self.workspace,
+            CallableRunner(fitness, decode, self.threads),
+            StateFunction(propose, self.threads.call, self._show, timeout_s),
+            strategies.make("greedy"),
+            acceptance_.make(rule),
+        )
+        record = self.history.run
+        assert record is not None
+        self._options = Options(
+            self.name,
+            settings,
+            lag=record.lag,
+            proposals=workers,
+            evaluations=workers,
+            timeout_s=math.inf if timeout_s is None else timeout_s,
+            proposal_timeout_s=math.inf if timeout_s is None else timeout_s,
+            breakers=False,
+        )
+
+    def _begin(self, ruler: str, settings: Settings, workers: int, rule: str) -> str:
+        """Go on with the newest run of this ruler, else start one."""
+        runs = self.ledger.runs()
+        known = [r for r in runs if r.ruler == ruler]
+        name = known[-1].run if known else f"optimize-{len(runs) + 1}"
+        body: dict[str, Any] = {}
+        if not known:
+            lag = 1 if workers == 1 else 5 * workers
+            body = {"task": "optimize", "metric": "score", "direction": settings.direction, "seed": settings.seed}
+            body |= {"lag": lag, "ruler": ruler, "acceptance": rule}
+        self.ledger.append(name, Event("run_started", None, body))
+        return name
+
+    @property
+    def history(self) -> History:
+        return self.ledger.history(self.name)
+
+    def _show(self, view: View) -> Trials:
+        return Trials(view, self._load)
+
+    def _load(self, e: Experiment) -> Any:
+        return decode(self.workspace.load(e).content) if e.tree else None
+
+    def run(self, experiments: int) -> Result:
+        loop = Loop(self._parts, self._options, Budget(experiments=experiments or None))
+        if not experiments:
+            loop.finish()
+        ending = in_thread(loop.run, lambda: loop.stop(Ending("interrupted", "interrupted")))
+        history = self.history
+        if ending.reason == "baseline":
+            raise SetupError(f"fitness fails on the initial state: {ending.words.removeprefix('the baseline failed: ')}")
+        best = history.incumbent if history.line else None
+        decided = history.experiments[: history.decided + 1]
+        state = self._load(best) if best else decode(self.workspace.baseline(0).content)
+        return Result(state, best.value if best else None, Trials(decided, self._load), ending.reason, ending.words)
+
+    def close(self) -> None:
+        self.threads.close()
+        self.ledger.close()
+        if self._lock is not None:
+            self._lock.__exit__(None, None, None)
+
+
+def _open(store: str | os.PathLike[str] | None) -> tuple[Ledger, OwnerLock | None]:
+    if store is None:
+        return MemoryLedger(), None
+    path = Path(store).absolute()
+    if not path.parent.is_dir():
+        raise SetupError(f"store {path}: the folder {path.parent} does not exist")
+    lock = OwnerLock(path.with_name(path.name + ".lock"), path.name)
+    lock.__enter__()
+    try:
+        return SqliteLedger(path, files=path.with_name(path.name + "-files")), lock
+    except BaseException:
+        lock.__exit__(None, None, None)
+        raise
+
+
+def in_thread(main: Callable[[], Any], interrupt: Callable[[], None]) -> Any:
+    """Run an async function in a thread with an event loop of its own: works inside a running loop, as in notebooks.
+
+    On Ctrl-C, `interrupt` is called in that loop, and what `main` then returns is the answer.
+    """
+    box: dict[str, Any] = {}
+    started = threading.Event()
+
+    async def body() -> None:
+        box["token"] = anyio.lowlevel.current_token()
+        started.set()
+        box["value"] = await main()
+
+    def work() -> None:
+        try:
+            anyio.run(body)
+        except BaseException as error:  # handed over to the caller's thread
+            box["error"] = error
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=work, name="autoresearch")
+    thread.start()
+    while thread.is_alive():
+        try:
+            thread.join(0.2 if threading.current_thread() is threading.main_thread() else None)
+        except KeyboardInterrupt:
+            started.wait()
+            try:
+                anyio.from_thread.run_sync(interrupt, token=box["token"])
+            except RuntimeError:
+                pass  # it ended by itself in this moment
+    if "error" in box:
+        raise box["error"]
+    return box["value"]
+
+
+# -- a project's folder ------------------------------------------------------------------------------------------------
+
+
+class TaskRuns:
+    """The runs of a project's folder. Nothing is read or written until a method is called."""
+
+    def __init__(self, folder: Path) -> None:
+        self._project = Project(folder)
+        self.folder = self._project.folder
+
+    def run(
+        self,
+        name: str | None = None,
+        *,
+        experiments: int | None = None,
+        time: str | float | None = None,
+        new: bool = False,
+        start: str | None = None,
+        seed: int | None = None,
+        proposals: int | None = None,
+        evaluations: int | None = None,
+        include_dirty: bool = False,
+        watch: Callable[[str, Mapping[str, Any]], None] = lambda what, details: None,
+    ) -> Mapping[str, Any]:
+        """Work on a run as `autoresearch run` does; gives its standing as `status --json` does, and `reason`.
+
+        Raises:
+            AutoresearchError: the set-up is wrong.
+        """
+        limit_s = None if time is None else seconds(time)
+        wish = Wish(name, new, start, experiments, limit_s, proposals, evaluations, seed, include_dirty)
+        loops: list[Loop] = []
+        with Session(self._project, wish) as session:
+
+            async def work() -> Ending:
+                return await session.work(watch, loops.append)
+
+            def interrupt() -> None:
+                for loop in loops:
+                    loop.stop(Ending("interrupted", "interrupted"))
+
+            ending = in_thread(work, interrupt)
+            return {**summary(session.history), "reason": ending.reason}
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, the oldest first."""
+        if not self._project.paths.ledger.is_file():
+            return []
+        ledger = self._project.ledger(read_only=True)
+        try:
+            return ledger.runs()
+        finally:
+            ledger.close()
+
+    def history(self, name: str | None = None) -> History:
+        """The experiments of a run, of the newest one if no name is given."""
+        ledger = self._project.ledger(read_only=True)
+        try:
+            return ledger.history(self._project.pick(ledger, name).run)
+        finally:
+            ledger.close()
+
+
+def task(path: str | os.PathLike[str] = ".") -> TaskRuns:
+    """The project in a folder: `autoresearch.task("my-project").run(experiments=10)`."""
+    return TaskRuns(Path(path))
