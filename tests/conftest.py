@@ -44,7 +44,9 @@ def git(folder: Path, *args: str, **options: Any) -> str:
     """Run git as a user would, with a fixed identity."""
     env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     identity = ["-c", "user.name=Owner", "-c", "user.email=owner@example.org"]
-    result = subprocess.run(["git", *identity, *args], cwd=folder, env=env, capture_output=True, text=True, check=True, **options)
+    result = subprocess.run(
+        ["git", *identity, *args], cwd=folder, env=env, capture_output=True, text=True, check=True, **options
+    )
     return result.stdout
 
 
@@ -179,7 +181,9 @@ def make_toy(tmp_path: Path) -> Iterator[Callable[..., Toy]]:
         git(top, "init", "-q", "-b", "main")
         toy = Toy(top / inside if inside else top)
         toy.folder.mkdir(parents=True, exist_ok=True)
-        toy.write({"knob.txt": "10\n", "evaluate.py": EVALUATE, "autoresearch.toml": task, ".gitignore": "*.tmp\n", **(files or {})})
+        toy.write(
+            {"knob.txt": "10\n", "evaluate.py": EVALUATE, "autoresearch.toml": task, ".gitignore": "*.tmp\n", **(files or {})}
+        )
         toy.commit("start")
         made.append(toy)
         return toy

@@ -10,6 +10,7 @@ from typing import Any
 
 from autoresearch.budget import Budget, Ending, Spending
 from autoresearch.contracts import Acceptance, Brief, Ledger, Proposer, Runner, Settings, Situation, Strategy, Workspace
+from autoresearch.errors import AutoresearchError
 from autoresearch.records import Candidate, ChainedEvent, Event, Experiment
 
 OUTAGE_WAITS_S = (1.0, 5.0, 30.0, 60.0, 300.0, 600.0)
@@ -80,7 +81,7 @@ class Parts:
     acceptance: Acceptance
 
 
-class Ended(Exception):
+class Ended(AutoresearchError):
     """Unwinds the loop to its end."""
 
     def __init__(self, ending: Ending) -> None:

@@ -17,7 +17,8 @@ AutoresearchError            exit code 2 unless a class says otherwise
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class AutoresearchError(Exception):
@@ -90,3 +91,21 @@ class Refused(AutoresearchError):
 
 class Exhausted(AutoresearchError):
     """A proposer has nothing left to propose."""
+
+
+def ungroup(error: BaseException) -> BaseException:
+    """What ended a task group, out of the groups it came in; an error of ours goes before whatever followed from it."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [ungroup(e) for e in error.exceptions]
+    return next((leaf for leaf in leaves if isinstance(leaf, AutoresearchError)), leaves[0])
+
+
+@contextmanager
+def ungrouped() -> Iterator[None]:
+    """Let errors leave a task group as themselves."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        cause = ungroup(group)
+        raise cause from cause.__cause__

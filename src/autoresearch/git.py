@@ -10,12 +10,12 @@ import hashlib
 import os
 import re
 import subprocess
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch.errors import DiskFault, RepositoryError
+from autoresearch.errors import DiskFault, Refused, RepositoryError
 
 MINIMUM = (2, 34)
 AUTHOR = "autoresearch <autoresearch@localhost>"
@@ -118,7 +118,10 @@ def locate(project: Path) -> Location | None:
         if "must be run in a work tree" in str(error):
             raise RepositoryError(f"{project} lies in a bare repository: clone it and run in the clone") from error
         raise
-    top, git_dir, prefix = os.fsdecode(fields).split("\n")[:3]
+    lines = os.fsdecode(fields).split("\n")
+    if len(lines) != 4:
+        raise RepositoryError(f"{project} has a line break in its path: move it to a folder without one")
+    top, git_dir, prefix = lines[:3]
     return Location(Path(top), (project / git_dir).resolve(), prefix)
 
 
@@ -131,18 +134,25 @@ class Process:
 
     def ask(self, request: bytes, *, lines: int = 1) -> list[bytes]:
         """Write a request and read that many lines; a process that died is started again for the next."""
+        self.request(request)
+        return [self.answer() for _ in range(lines)]
+
+    def request(self, request: bytes) -> None:
         process = self._alive()
         assert process.stdin is not None
-        assert process.stdout is not None
         try:
             process.stdin.write(request)
             process.stdin.flush()
         except BrokenPipeError:
             raise self._dead() from None
-        answers = [process.stdout.readline() for _ in range(lines)]
-        if not answers[-1].endswith(b"\n"):
+
+    def answer(self) -> bytes:
+        process = self._alive()
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.endswith(b"\n"):
             raise self._dead()
-        return answers
+        return line
 
     def read(self, size: int) -> bytes:
         process = self._alive()
@@ -205,6 +215,7 @@ class Repository:
         scratch.mkdir(parents=True, exist_ok=True)
         self._processes: dict[str, Process] = {}
         self._trees: dict[str, dict[str, Entry]] = {}
+        self._under_way: list[tuple[Process, str]] | None = None
         self.sha256 = self.config("extensions.objectformat").lower() == "sha256"
 
     def call(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
@@ -227,21 +238,49 @@ class Repository:
 
     def write(self, kind: str, body: bytes) -> str:
         """Put an object into the store and give its id."""
+        with self.writing():
+            return self._write(kind, body)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Let several writes be under way at once: their ids are known beforehand, and all stand when the block ends.
+
+        Raises:
+            DiskFault, RepositoryError: one of them failed.
+        """
+        if self._under_way is not None:
+            yield
+            return
+        self._under_way = []
         try:
-            fd, name = tempfile.mkstemp(dir=self._scratch)
-            try:
-                with open(fd, "wb") as file:
-                    file.write(body)
-                return (
-                    self._process("hash-object", "-w", "-t", kind, "--no-filters", "--stdin-paths")
-                    .ask(name.encode() + b"\n")[0]
-                    .decode()
-                    .strip()
-                )
-            finally:
-                os.unlink(name)
+            yield
+            for process, oid in self._under_way:
+                found = process.answer().decode().strip()
+                if found != oid:
+                    raise RepositoryError(f"git wrote {found or 'nothing'} into {self.git_dir} where {oid} was expected")
+        except Refused:
+            for process, _ in self._under_way:
+                process.answer()
+            raise
+        except BaseException:
+            self.close()  # answers that nobody waits for any more
+            raise
+        finally:
+            self._under_way = None
+
+    def _write(self, kind: str, body: bytes) -> str:
+        assert self._under_way is not None
+        name = f"{self._scratch}/object-{len(self._under_way)}"
+        try:
+            with open(name, "wb", buffering=0) as file:
+                file.write(body)
         except OSError as error:
             raise DiskFault(f"cannot write into {self._scratch}: {error.strerror}") from error
+        process = self._process("hash-object", "-w", "-t", kind, "--no-filters", "--stdin-paths")
+        process.request(os.fsencode(name) + b"\n")
+        oid = object_id(kind, body, sha256=self.sha256)
+        self._under_way.append((process, oid))
+        return oid
 
     def read(self, oid: str, kind: str = "") -> bytes:
         """An object's content.
@@ -268,7 +307,7 @@ class Repository:
         """Write a commit that anybody can make again with the same id: fixed author, the given time, UTC."""
         stamp = f"{AUTHOR} {int(at)} +0000"
         lines = [f"tree {tree}", *(f"parent {p}" for p in parents), f"author {stamp}", f"committer {stamp}"]
-        return self.write("commit", ("\n".join(lines) + f"\n\n{message.rstrip()}\n").encode())
+        return self.write("commit", ("\n".join(lines) + f"\n\n{message.rstrip()}\n").encode(errors="replace"))
 
     # -- trees ------------------------------------------------------------------------------------------------------
 
@@ -403,6 +442,6 @@ def _format_tree(entries: Mapping[str, Entry]) -> bytes:
     return b"".join(mode.encode() + b" " + name + b"\0" + bytes.fromhex(oid) for name, mode, oid in rows)
 
 
-def blob_id(body: bytes, *, sha256: bool = False) -> str:
-    """The id git gives a file's content."""
-    return hashlib.new("sha256" if sha256 else "sha1", b"blob %d\0" % len(body) + body).hexdigest()
+def object_id(kind: str, body: bytes, *, sha256: bool = False) -> str:
+    """The id git gives an object."""
+    return hashlib.new("sha256" if sha256 else "sha1", b"%s %d\0" % (kind.encode(), len(body)) + body).hexdigest()

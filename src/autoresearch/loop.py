@@ -16,7 +16,7 @@ from autoresearch.bench import Bench, fault_ending
 from autoresearch.books import Books, Ended, Options, Parts, Watch
 from autoresearch.budget import Budget, Ending
 from autoresearch.contracts import Brief, Draft
-from autoresearch.errors import AutoresearchError, DiskFault, Exhausted, Refused, RunnerLost, SetupError
+from autoresearch.errors import DiskFault, Exhausted, Refused, RunnerLost, SetupError, ungroup
 from autoresearch.records import Edits, Event, Experiment, Gain, Kind, Measure, Proposal, State, Verdict
 from autoresearch.slots import Slots
 from autoresearch.text import describe, one_line
@@ -50,6 +50,8 @@ class Loop:
         gain = None
         try:
             with anyio.CancelScope() as self._scope:
+                if self._ending is not None:  # stopped before it began
+                    self._scope.cancel()
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._hear_requests)
                     tasks.start_soon(self._watch_clock)
@@ -60,7 +62,7 @@ class Loop:
                     self._ending = self._ending or ending
                     tasks.cancel_scope.cancel()
         except BaseException as error:
-            cause = _cause(error)
+            cause = ungroup(error)
             if not isinstance(cause, Ended):
                 self._close(Ending("error", one_line(str(cause)), 2), None)
                 raise cause from cause.__cause__
@@ -373,15 +375,3 @@ class Loop:
 
 def _refusal(refused: Refused) -> Verdict:
     return Verdict(Kind.DISCARD if refused.reason == "stale" else Kind.INVALID, refused.reason, refused.words)
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What ended the loop, out of the groups it came in; an end that was meant goes before a fault on the way."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    leaves = [_cause(e) for e in error.exceptions]
-    for kind in (AutoresearchError, Ended):
-        for leaf in leaves:
-            if isinstance(leaf, kind):
-                return leaf
-    return leaves[0]

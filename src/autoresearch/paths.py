@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.errors import DiskFault
+from autoresearch.text import slug
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +94,4 @@ def cache_root() -> Path:
 
 def project_key(project: Path) -> str:
     resolved = project.resolve()
-    return f"{resolved.name[:32]}-{hashlib.sha256(os.fsencode(resolved)).hexdigest()[:10]}"
+    return f"{slug(resolved.name[:32])}-{hashlib.sha256(os.fsencode(resolved)).hexdigest()[:10]}"

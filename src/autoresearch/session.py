@@ -19,7 +19,7 @@ from autoresearch.assembly import Assembly, scope_of
 from autoresearch.books import Watch
 from autoresearch.budget import FINISHED, Budget, Ending
 from autoresearch.contracts import Ledger
-from autoresearch.errors import RepositoryError, RulerChanged, SetupError, UnknownName
+from autoresearch.errors import RepositoryError, RulerChanged, SetupError, UnknownName, ungrouped
 from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger
 from autoresearch.lock import OwnerLock
@@ -41,7 +41,7 @@ class Wish:
 
     Attributes:
         start: `--from`: RUN, RUN:N or a git revision.
-        proposals, evaluations: slots.
+        proposals, evaluations: slots; `lag` of a new run, which follows from them if None.
         confirm: asked a question, answers it; raises SetupError where nobody can be asked.
     """
 
@@ -54,6 +54,7 @@ class Wish:
     evaluations: int | None = None
     seed: int | None = None
     include_dirty: bool = False
+    lag: int | None = None
     confirm: Callable[[str], bool] | None = None
 
 
@@ -244,7 +245,7 @@ class Session:
             unit=metric.unit,
             base=self._base(),
             seed=wish.seed if wish.seed is not None else secrets.randbelow(2**31),
-            lag=1 if evaluations == proposals == 1 else 4 * evaluations + proposals,
+            lag=wish.lag or (1 if evaluations == proposals == 1 else 4 * evaluations + proposals),
             ruler=digest,
             ruler_text=ruler(task)[1],
             acceptance=task.acceptance.kind,
@@ -386,6 +387,13 @@ class Session:
                         plotter.maybe()
             watch(what, details)
 
+        with ungrouped():
+            ending = await self._supervised(seen, ready)
+        if history.line and self.pictures:
+            plotter.finish()
+        return ending
+
+    async def _supervised(self, seen: Watch, ready: Callable[[Loop], None]) -> Ending:
         async with Supervisor() as supervisor:
             assembly = Assembly(self.project.paths, self.location, self.task, self.run, self.ledger, slots=self._slots())
             workspace = assembly.workspace(supervisor)
@@ -398,8 +406,6 @@ class Session:
                     tasks.cancel_scope.cancel()
             finally:
                 workspace.close()
-        if history.line and self.pictures:
-            plotter.finish()
         return ending
 
     async def _watch_disk(self, loop: Loop) -> None:

@@ -17,7 +17,7 @@ import anyio.abc
 
 from autoresearch.budget import Ending
 from autoresearch.cli.view import JsonLines, Lines, Live, View, first_lines
-from autoresearch.errors import SetupError
+from autoresearch.errors import SetupError, ungrouped
 from autoresearch.loop import Loop
 from autoresearch.report import last_lines
 from autoresearch.session import Project, Session, Wish
@@ -61,16 +61,16 @@ def wish_of(flags: Flags) -> Wish:
     if flags.until:
         limits.append(until_s(flags.until, datetime.datetime.now()))
     return Wish(
-        flags.name,
-        flags.new,
-        flags.start,
-        flags.experiments,
-        min(limits) if limits else None,
-        flags.proposals,
-        flags.evaluations,
-        flags.seed,
-        flags.include_dirty,
-        confirmer(flags.yes),
+        name=flags.name,
+        new=flags.new,
+        start=flags.start,
+        experiments=flags.experiments,
+        time_s=min(limits) if limits else None,
+        proposals=flags.proposals,
+        evaluations=flags.evaluations,
+        seed=flags.seed,
+        include_dirty=flags.include_dirty,
+        confirm=confirmer(flags.yes),
     )
 
 
@@ -126,14 +126,20 @@ async def _run(session: Session, flags: Flags) -> int:
     signals: list[int] = []
     code = 2
     try:
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(_hear_signals, began, signals)
-            ending = await session.work(view.saw, began.append)
-            tasks.cancel_scope.cancel()
+        with ungrouped():
+            ending = await _with_signals(session, view, began, signals)
         code = 128 + signals[0] if signals and ending.reason == "signal" else ending.code
     finally:
         view.end(last_lines(session.history), code)
     return code
+
+
+async def _with_signals(session: Session, view: View, began: list[Loop], signals: list[int]) -> Ending:
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(_hear_signals, began, signals)
+        ending = await session.work(view.saw, began.append)
+        tasks.cancel_scope.cancel()
+    return ending
 
 
 def _view(session: Session, flags: Flags, left_s: Callable[[], float | None]) -> View:

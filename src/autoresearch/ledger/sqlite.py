@@ -162,7 +162,8 @@ class SqliteLedger:
 
     def _write_views(self, run: str, fold: _Fold) -> None:
         event, _, record = fold.steps[-1]
-        self._put_run(record)
+        if any(step[0].kind in ("run_started", "run_stopped") for step in fold.steps):
+            self._put_run(record)
         for experiment in fold.changed.values():
             self._db.execute(_PUT_EXPERIMENT, _experiment_row(run, experiment))
         for event, experiment_, _ in fold.steps:
@@ -253,9 +254,10 @@ class SqliteLedger:
         if not target.exists():
             try:
                 self._files.mkdir(mode=0o700, exist_ok=True)
-                partial = self._files / f".{key}.{os.getpid()}"
-                partial.write_bytes(body)
-                partial.rename(target)
+                partial = f"{self._files}/.{key}.{os.getpid()}"
+                with open(partial, "wb", buffering=0) as file:
+                    file.write(body)
+                os.rename(partial, target)
             except OSError as error:
                 raise DiskFault(f"cannot write {target}: {error.strerror}") from error
         return key

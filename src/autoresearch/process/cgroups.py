@@ -133,7 +133,12 @@ class Group:
 
     def peak_mb(self) -> float | None: ...
 
-    def limit_mb(self) -> float | None: ...
+    def held_mb(self) -> float:
+        """What is held now without any file pages: where many of those came after the peak, it alone knows the peak."""
+        return 0.0
+
+    def limit_mb(self) -> float | None:
+        """The lowest limit of this group and those above it."""
 
     def oom_kills(self) -> int:
         return 0
@@ -157,10 +162,12 @@ class Group1(Group):
             except OSError:
                 self._pids = ""
         self._before = self._cached = self._oom = 0
+        self._held = 0.0
 
     def begin(self) -> None:
         self._before = _number(f"{self._memory}/memory.usage_in_bytes")
         self._cached = self._cache()
+        self._held = self._anonymous_mb()  # shared memory that an earlier job left
         _write(f"{self._memory}/memory.max_usage_in_bytes", "0")
         self._oom = _table(f"{self._memory}/memory.oom_control").get("oom_kill", 0)
 
@@ -177,8 +184,15 @@ class Group1(Group):
         peak = _number(f"{self._memory}/memory.max_usage_in_bytes") - self._before
         return max(0, peak - max(0, self._cache() - self._cached)) / MB
 
+    def _anonymous_mb(self) -> float:
+        stat = _table(f"{self._memory}/memory.stat")
+        return (stat.get("total_rss", 0) + stat.get("total_shmem", 0)) / MB
+
+    def held_mb(self) -> float:
+        return self._anonymous_mb() - self._held
+
     def limit_mb(self) -> float | None:
-        return _number(f"{self._memory}/memory.limit_in_bytes") / MB
+        return _table(f"{self._memory}/memory.stat")["hierarchical_memory_limit"] / MB
 
     def oom_kills(self) -> int:
         return _table(f"{self._memory}/memory.oom_control").get("oom_kill", 0) - self._oom
@@ -214,8 +228,18 @@ class Group2(Group):
         cached = stat.get("file", 0) - stat.get("shmem", 0)
         return max(0, _number(f"{self._folder}/memory.peak") - cached) / MB
 
+    def held_mb(self) -> float:
+        stat = _table(f"{self._folder}/memory.stat")
+        return (stat.get("anon", 0) + stat.get("shmem", 0)) / MB
+
     def limit_mb(self) -> float | None:
-        return None
+        limits, folder = [], self._folder
+        while os.path.exists(f"{folder}/memory.max"):
+            with open(f"{folder}/memory.max") as file:
+                text = file.read().strip()
+            limits += [int(text) / MB] if text.isdigit() else []
+            folder = os.path.dirname(folder)
+        return min(limits, default=None)
 
     def oom_kills(self) -> int:
         return _table(f"{self._folder}/memory.events").get("oom_kill", 0)

@@ -88,6 +88,7 @@ class Supervisor:
         self._waiting: dict[int, _Waiting] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
         self._next = 0
+        self._sending = anyio.Lock(fast_acquire=True)
         self.namespaces = ""
         self.cgroups = 0
 
@@ -164,13 +165,15 @@ class Supervisor:
     async def _send(self, request: dict[str, Any]) -> None:
         body = json.dumps(request).encode()
         data = struct.pack(">I", len(body)) + body
-        while data and self._socket is not None:
-            try:
-                data = data[self._socket.send(data) :]
-            except BlockingIOError:
-                await anyio.wait_writable(self._socket)
-            except OSError:
-                self._lost(self._socket)
+        with anyio.CancelScope(shield=True):  # half a request would spoil all that follow
+            async with self._sending:
+                while data and self._socket is not None:
+                    try:
+                        data = data[self._socket.send(data) :]
+                    except BlockingIOError:
+                        await anyio.wait_writable(self._socket)
+                    except OSError:
+                        self._lost(self._socket)
 
     async def _listen(self, sock: socket.socket) -> None:
         inbox = bytearray()

@@ -70,7 +70,8 @@ def private_mounts(readonly: list[str]) -> None:
     for path in readonly:
         try:
             _mount(path, path, None, _MS_BIND | _MS_REC)
-            _mount(None, path, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY)
+            kept = os.statvfs(path).f_flag & _MS_NOSUID_NODEV_NOEXEC  # a user namespace may not take these away
+            _mount(None, path, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept)
         except OSError:
             pass  # the manifest before and after still notices a change
 
@@ -155,12 +156,14 @@ def hunt(root: int, mark: str, *, until: float) -> None:
 
     Stops them first: what is stopped cannot fork while its brothers are killed.
     """
+    seen: set[int] = set()
     while True:
         pids = set(descendants(root)) | set(marked(mark))
         for signum in (signal.SIGSTOP, signal.SIGKILL):
             for pid in pids:
                 _signal(pid, signum)
-        _reap()
+        seen |= pids
+        _reap(seen)
         if not (set(descendants(root)) | set(marked(mark))) or time.monotonic() > until:
             return
         time.sleep(0.005)
@@ -179,9 +182,10 @@ def _signal(pid: int, signum: int) -> None:
         pass
 
 
-def _reap() -> None:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
+def _reap(pids: set[int]) -> None:
+    """Bury these as far as they are dead children of ours; never another child, whose status somebody waits for."""
+    for pid in pids:
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
             pass
-    except ChildProcessError:
-        pass

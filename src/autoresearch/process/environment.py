@@ -70,18 +70,19 @@ def _renew(folder: Path) -> None:
     try:
         os.rmdir(folder)  # the usual case: nothing was left in it
     except OSError:
-        _remove(folder)
+        remove(folder)
     os.makedirs(folder, 0o700)
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
+    """Remove whatever lies at a path, whatever its permissions."""
     if folder.is_symlink() or not folder.is_dir():
         folder.unlink(missing_ok=True)
         return
+    os.chmod(folder, 0o700)
     for root, folders, _ in os.walk(folder):
         for name in folders:
             path = os.path.join(root, name)
             if not os.path.islink(path):
                 os.chmod(path, 0o700)
-    os.chmod(folder, 0o700)
     shutil.rmtree(folder)

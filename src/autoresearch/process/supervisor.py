@@ -36,6 +36,7 @@ _CHUNK = 1 << 16
 _TAIL = 1 << 15
 _SAMPLES_S = (0.02, 0.05, 0.1, 0.25)
 _HUNT_S = 10.0
+_MAXRSS_MB = 1024 if sys.platform == "linux" else 1024 * 1024  # kilobytes, and bytes on macOS
 
 
 class Output:
@@ -152,7 +153,13 @@ class LiveJob:
             _signal(self.pid, signal.SIGKILL)
 
     def sample(self) -> None:
-        """Resident memory of the tree now; a process's own high-water mark counts as well."""
+        """Memory of the tree now: the group's, else what is resident; a process's own high-water mark counts as well."""
+        if self.group is not None:
+            try:
+                self.peak_mb = max(self.peak_mb, self.group.held_mb())
+            except OSError:
+                pass
+            return
         total = highest = 0.0
         for pid in containment.descendants(self.pid):
             try:
@@ -179,6 +186,8 @@ class LiveJob:
                     break
             os.close(fd)
         self.output.close()
+        if self.group is None and usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+            self.peak_mb = max(self.peak_mb, usage.ru_maxrss / _MAXRSS_MB)  # of one process; not what its init had from us
         answer = self._exit() | self._memory()
         return answer | {
             "id": self.id,
@@ -217,7 +226,11 @@ class LiveJob:
         if self.group is not None:
             try:
                 peak = self.group.peak_mb()
-                answer |= {"peak_mb": peak, "memory_from": self.group.way, "oom": self.group.oom_kills() > 0}
+                answer |= {
+                    "peak_mb": max(peak or 0.0, self.peak_mb),
+                    "memory_from": self.group.way,
+                    "oom": self.group.oom_kills() > 0,
+                }
                 answer["limit_mb"] = self.group.limit_mb()
             except OSError:
                 pass
@@ -290,7 +303,7 @@ def _spawn(request: dict[str, Any], out_w: int, err_w: int) -> int:
     try:
         stdin = os.open(request.get("stdin") or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         os.chdir(request["cwd"])
-        return os.posix_spawnp(
+        return os.posix_spawn(
             _program(request),
             request["argv"],
             request["env"],
@@ -299,18 +312,26 @@ def _spawn(request: dict[str, Any], out_w: int, err_w: int) -> int:
             setsigdef=[signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ],
         )
     except OSError as error:
-        os.write(err_w, f"{request['argv'][0]}: {error.strerror}: {error.filename or request['cwd']}\n".encode())
+        os.write(
+            err_w, f"{request['argv'][0]}: {error.strerror}: {error.filename or request['cwd']}\n".encode("utf-8", "replace")
+        )
         raise
 
 
 def _program(request: dict[str, Any]) -> str:
-    """Find the program on the child's own PATH (posix_spawnp would look on this process's)."""
+    """Find the program on the child's own PATH (posix_spawnp would look on this process's).
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
     name: str = request["argv"][0]
-    if "/" not in name:
-        for folder in request["env"].get("PATH", os.defpath).split(":"):
-            if os.access(os.path.join(folder, name), os.X_OK):
-                return os.path.join(folder, name)
-    return name
+    if "/" in name:
+        return name
+    for folder in request["env"].get("PATH", os.defpath).split(":"):
+        path = os.path.join(folder or ".", name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
 def _kb(text: str | None) -> int:

@@ -14,7 +14,8 @@ from autoresearch.errors import DiskFault, Refused, RepositoryError
 from autoresearch.git import Entry, Repository
 from autoresearch.records import Blob, Candidate, Edits
 from autoresearch.task.scope import Scope
-from autoresearch.workspace.tree import WorkTree, remove
+from autoresearch.text import one_line
+from autoresearch.workspace.tree import WorkTree
 
 
 class GitDraft:
@@ -81,11 +82,7 @@ class GitDraft:
         return root / self._prefix if self._prefix else root
 
     def _lay_out(self) -> None:
-        try:
-            remove(self._tree.root / ".git")
-        except OSError:
-            self._tree.built = False
-        self._tree.distrust()
+        self._tree.distrust()  # takes the last proposal's `.git` away too
         self._tree.apply(self._overlay)
         self._make_repository()
 
@@ -131,6 +128,8 @@ class GitDraft:
         """
         if not self._used:
             return {}, ()
+        if not self._tree.stands():
+            raise Refused("scope", "the tree itself was removed or replaced: every frozen file in it is gone")
         edits: dict[str, Blob | None] = {}
         new: list[str] = []
         dropped: list[str] = []
@@ -141,8 +140,8 @@ class GitDraft:
             if old is not None and blob is not None and self._same(old, blob):
                 continue
             if old is not None and (path is None or path not in self._scope):
-                raise Refused("scope", f"{full} is frozen: only {', '.join(self._scope.editable)} may change")
-            if old is None and (path is None or path not in self._scope or _is_cache(full)):
+                raise Refused("scope", f"{one_line(full)} is frozen: only {', '.join(self._scope.editable)} may change")
+            if old is None and (path is None or path not in self._scope or _never(full)):
                 dropped.append(full)
             elif path is not None and not (old is None and blob is None):
                 edits[path] = blob
@@ -166,7 +165,7 @@ class GitDraft:
             return Blob(path.read_bytes(), "100644")
 
     def _same(self, old: Entry, blob: Blob) -> bool:
-        return old == (blob.mode, git.blob_id(blob.content, sha256=self._repository.sha256))
+        return old == (blob.mode, git.object_id("blob", blob.content, sha256=self._repository.sha256))
 
     def _ignored(self, paths: list[str]) -> list[str]:
         """Which new files the project's own .gitignore files leave out."""
@@ -213,12 +212,14 @@ class GitDraft:
         return cost_usd, tokens
 
 
-def _is_cache(path: str) -> bool:
-    return "__pycache__" in path.split("/") or path.endswith(".pyc")
+def _never(path: str) -> bool:
+    """Bytecode, and repositories that were made below the tree: git would take neither for plain files."""
+    parts = path.lower().split("/")
+    return "__pycache__" in parts or ".git" in parts or path.endswith(".pyc")
 
 
 def _drop_notes(paths: list[str]) -> tuple[str, ...]:
     if not paths:
         return ()
-    shown = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
+    shown = ", ".join(one_line(p) for p in paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
     return (f"left out of the candidate (new, not in the editable scope or ignored): {shown}",)

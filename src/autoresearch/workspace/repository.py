@@ -25,8 +25,12 @@ from autoresearch.git import Entry, Repository
 from autoresearch.history import History
 from autoresearch.records import Blob, Candidate, Edits, Experiment, Proposal, State
 from autoresearch.task.scope import Scope
+from autoresearch.text import one_line
 from autoresearch.workspace.draft import GitDraft
 from autoresearch.workspace.tree import WorkTree
+
+
+_SMALL = 300  # files: scanning so many takes less than a millisecond
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,8 @@ class GitWorkspace:
         Raises:
             RepositoryError: the names are taken.
         """
+        if self.repository.refs(self.ref("base")).get(self.ref("base")) == self.base:
+            return  # a killed session came this far
         if self.repository.refs("refs/heads/autoresearch").get("refs/heads/autoresearch"):
             raise RepositoryError("a branch named 'autoresearch' is in the way of autoresearch/<run>: rename it first")
         if self.repository.resolve(self.branch) is not None:
@@ -123,7 +129,7 @@ class GitWorkspace:
         """Edits as JSON: mode and text, base64 where it is none."""
         assert isinstance(content, Mapping)
         rows = {path: None if blob is None else [blob.mode, *_text(blob.content)] for path, blob in content.items()}
-        return json.dumps(rows, ensure_ascii=False, sort_keys=True).encode()
+        return json.dumps(rows, sort_keys=True).encode()  # ASCII: a file name may be no valid unicode
 
     def unpack(self, body: bytes) -> Edits:
         rows = json.loads(body)
@@ -150,20 +156,22 @@ class GitWorkspace:
         found: dict[str, tuple[str, bytes] | None] = {}
         for path, blob in edits.items():
             full = self.location.prefix + path
+            if _never_a_path(path):
+                raise Refused("scope", f"{one_line(path)!r} is no path inside the project")
             old = self.repository.find(parent.tree, full)
             if blob is None and old is None:
                 continue
             if blob is not None and old is not None and self._same(old, blob):
                 continue
-            if path not in self.scope:
-                if old is None and full not in self._hidden:
+            if path not in self.scope or full in self._hidden:
+                if old is None:
                     continue  # new and out of scope: never enters a candidate
-                raise Refused("scope", f"{path} is frozen: only {', '.join(self.scope.editable)} may change")
+                raise Refused("scope", f"{one_line(path)} is frozen: only {', '.join(self.scope.editable)} may change")
             found[full] = None if blob is None else (blob.mode, blob.content)
         return found
 
     def _same(self, old: Entry, blob: Blob) -> bool:
-        return old == (blob.mode, git.blob_id(blob.content, sha256=self.repository.sha256))
+        return old == (blob.mode, git.object_id("blob", blob.content, sha256=self.repository.sha256))
 
     def _commit(
         self,
@@ -178,13 +186,14 @@ class GitWorkspace:
         if not entries:
             raise Refused("no_change", "the proposal changes nothing in the editable scope")
         for _ in range(3):  # a `git gc --prune=now` of the user's may take an object before its ref stands
-            blobs = {p: (e[0], self.repository.write("blob", e[1])) if e else None for p, e in entries.items()}
-            tree = self.repository.edit_tree(onto.tree, blobs)
-            if tree == onto.tree:
-                raise Refused("no_change", "the proposal changes nothing in the editable scope")
-            if (earlier := known(tree)) is not None:
-                raise Refused("duplicate", f"the same files as experiment {earlier}")
-            commit = self.repository.commit(tree, [p.commit for p in parents], description or f"experiment {n}", at)
+            with self.repository.writing():
+                blobs = {p: (e[0], self.repository.write("blob", e[1])) if e else None for p, e in entries.items()}
+                tree = self.repository.edit_tree(onto.tree, blobs)
+                if tree == onto.tree:
+                    raise Refused("no_change", "the proposal changes nothing in the editable scope")
+                if (earlier := known(tree)) is not None:
+                    raise Refused("duplicate", f"the same files as experiment {earlier}")
+                commit = self.repository.commit(tree, [p.commit for p in parents], description or f"experiment {n}", at)
             try:
                 self.repository.update_refs({self.ref(n): commit})
             except RepositoryError:
@@ -210,13 +219,15 @@ class GitWorkspace:
             if ours == old:
                 entries[path] = (new[0], self.repository.read(new[1])) if new else None
             else:
-                entries[path] = self._merge(path, ours, old, new)
+                merged = self._merge(path, ours, old, new)
+                if ours is None or not self._same(ours, Blob(merged[1], merged[0])):
+                    entries[path] = merged
         if not entries:
             raise Refused("stale", f"its change is in experiment {onto.n} already")
         return self._commit(candidate.n, onto, [onto], entries, description, at, known)
 
     def _merge(self, path: str, ours: Entry | None, old: Entry | None, new: Entry | None) -> tuple[str, bytes]:
-        stale = Refused("stale", f"its change to {path} does not apply to the incumbent any more")
+        stale = Refused("stale", f"its change to {one_line(path)} does not apply to the incumbent any more")
         if ours is None or old is None or new is None or "120000" in (ours[0], new[0]):
             raise stale
         with tempfile.TemporaryDirectory(dir=self._cache) as folder:
@@ -290,14 +301,25 @@ class GitWorkspace:
                 await self._in_thread(slot, tree.build)
                 await self._options.setup(folder, tree.folder)
                 await self._in_thread(slot, tree.adopt)
-        await self._in_thread(slot, lambda: tree.apply(overlay))
+        if self._is_small and tree.built and slot not in self._pending:
+            tree.apply(overlay)  # less than the way into a thread and back
+        else:
+            await self._in_thread(slot, lambda: tree.apply(overlay))
         return Place(folder=folder, scratch=tree.folder, slot=slot, readonly=self._options.readonly)
 
     def vacate(self, slot: int) -> None:
         """A program ran in this slot's tree: scan it, while the owner goes on."""
         tree = self._trees.get(slot)
-        if tree is not None:
+        if tree is None:
+            return
+        if self._is_small:
+            tree.distrust()
+        else:
             self._pending[slot] = self._thread(slot).submit(tree.distrust)
+
+    @property
+    def _is_small(self) -> bool:
+        return len(self.files) <= _SMALL
 
     async def _in_thread(self, slot: int, work: Callable[[], None]) -> None:
         pending = self._pending.pop(slot, None)
@@ -325,7 +347,7 @@ class GitWorkspace:
     def _work_tree(self, name: str, options: TreeOptions) -> WorkTree:
         links = {self.location.prefix + path: target for path, target in options.links.items()}
         for path in links:
-            if path in self.files:
+            if path in self.files or any(file.startswith(f"{path}/") for file in self.files):
                 raise RepositoryError(f"[evaluate] inputs names {path}, which git tracks: it is in every tree already")
         return WorkTree(self._cache / name, self._own, base=self._view_base, files=self.files, links=links)
 
@@ -352,6 +374,11 @@ class GitWorkspace:
             tree.close()
         self.repository.close()
         self._objects.close()
+
+
+def _never_a_path(path: str) -> bool:
+    """What would lead out of the tree, or what git cannot hold."""
+    return any(part in ("", ".", "..") or part.lower() == ".git" for part in path.split("/")) or "\0" in path
 
 
 def _text(content: bytes) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from autoresearch.errors import DiskFault
@@ -52,6 +52,7 @@ class WorkTree:
         self._made: frozenset[str] = frozenset()
         self._dirty: set[str] = set()
         self._times: dict[str, float] = {}
+        self._identity: Signature | None = None  # of the root: a program may put another folder or a link there
         self._repository: Repository | None = None
         self.built = False
 
@@ -60,6 +61,8 @@ class WorkTree:
     def build(self) -> None:
         """Lay the base out anew."""
         self.built = False
+        if self.folder.is_symlink():
+            self.folder.unlink()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._remove_old()
         self.root.mkdir()
@@ -79,17 +82,34 @@ class WorkTree:
         """Take what is in the folder now for the tree as it belongs."""
         _drop_caches(self.root)
         self._overlay, self._dirty = {}, set()
+        self._identity = self._root_identity()
         self._reference = dict(self._walk())
-        known = self._files.keys() | self._links.keys()
-        self._made = frozenset(p for p, s in self._reference.items() if p not in known and not stat.S_ISDIR(s[0]))
+        self._made = frozenset(p for p, s in self._reference.items() if p not in self._files and not stat.S_ISDIR(s[0]))
         self.built = True
 
     def _remove_old(self) -> None:
         if not os.path.lexists(self.root):
             return
-        remove(self.root)
-        if os.path.lexists(self.root):  # what cannot be removed is left behind under another name
+        try:
+            remove(self.root)
+        except OSError:  # what cannot be removed is left behind under another name
             self.root.rename(self.folder / f"stuck-{time.time_ns()}")
+
+    def _root_identity(self) -> Signature:
+        s = os.lstat(self.root)
+        return (s.st_mode, s.st_dev, 0, 0, s.st_ino)
+
+    def stands(self) -> bool:
+        """Whether the root is still the folder that was built, under its own name; its mode is set right again."""
+        try:
+            known, now = self._identity, self._root_identity()
+            if known is None or known[1:] != now[1:] or not stat.S_ISDIR(now[0]):
+                return False
+            if known != now:
+                os.chmod(self.root, stat.S_IMODE(known[0]))
+        except OSError:
+            return False
+        return True
 
     def _objects(self) -> Repository:
         if self._repository is None:
@@ -101,6 +121,9 @@ class WorkTree:
     def distrust(self) -> None:
         """Scan everything, remove what does not belong there, and remember what has to be written again."""
         if not self.built:
+            return
+        if not self.stands():
+            self.built = False
             return
         try:
             seen = self._scan()
@@ -145,21 +168,17 @@ class WorkTree:
         root = os.fspath(self.root)
         while stack:
             folder = stack.pop()
-            try:
-                entries = os.scandir(f"{root}/{folder}")
-            except PermissionError:
-                if not repair:
-                    raise
-                os.chmod(f"{root}/{folder}", 0o700)
-                entries = os.scandir(f"{root}/{folder}")
-            with entries:
+            with os.scandir(f"{root}/{folder}") as entries:
                 for entry in entries:
                     s = entry.stat(follow_symlinks=False)
                     path = folder + entry.name
                     if stat.S_ISDIR(s.st_mode):
                         yield path, (s.st_mode, 0, 0, 0, 0)
-                        if os.path.isdir(entry.path) and not os.path.islink(entry.path):  # still there after repair
-                            stack.append(path + "/")
+                        if repair and not _is_folder(entry.path):
+                            continue  # it did not belong here, and is gone
+                        if repair and not os.access(entry.path, os.R_OK | os.W_OK | os.X_OK):
+                            os.chmod(entry.path, 0o700)
+                        stack.append(path + "/")
                     else:
                         yield path, (s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
 
@@ -236,14 +255,18 @@ class WorkTree:
             folder = folder.rpartition("/")[0]
 
     def changes(self) -> Iterator[tuple[str, bool]]:
-        """After `distrust`-like scanning without repair: paths that differ, and whether the base knows them."""
+        """Paths that differ from what was laid out, and whether they were in it; repairs no more than it has to."""
         seen = set()
         for path, signature in self._walk(repair=True):
             if path == ".git" or path.startswith(".git/"):
                 continue
             seen.add(path)
-            if self._reference.get(path) != signature and not stat.S_ISDIR(signature[0]):
-                yield path, path in self._reference
+            known = self._reference.get(path)
+            if stat.S_ISDIR(signature[0]):
+                if known is not None and not stat.S_ISDIR(known[0]):
+                    yield path, True  # a file became a folder
+            elif known != signature:
+                yield path, known is not None
         for path in self._reference.keys() - seen:
             if not stat.S_ISDIR(self._reference[path][0]) and path != ".git" and not path.startswith(".git/"):
                 yield path, True
@@ -254,27 +277,27 @@ class WorkTree:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a whole folder, also one that was made unreadable."""
-    if not path.is_dir() or path.is_symlink():
+    """Remove a file, a link or a whole folder, also one that was made unreadable.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if not _is_folder(path):
         path.unlink(missing_ok=True)
         return
+    try:
+        shutil.rmtree(path)
+    except OSError:
+        os.chmod(path, 0o700)
+        for root, folders, _ in os.walk(path):
+            for name in folders:
+                if _is_folder(inside := os.path.join(root, name)):
+                    os.chmod(inside, 0o700)
+        shutil.rmtree(path)
 
-    def open_up(function: Callable[[str], object], name: str, _: object) -> None:
-        for target in (os.path.dirname(name), name):
-            try:
-                if not os.path.islink(target):
-                    os.chmod(target, 0o700)
-            except OSError:
-                pass
-        try:
-            if os.path.isdir(name) and not os.path.islink(name):
-                shutil.rmtree(name, ignore_errors=True)
-            else:
-                os.unlink(name)
-        except OSError:
-            pass
 
-    shutil.rmtree(path, onerror=open_up)
+def _is_folder(path: str | Path) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def _drop_caches(root: Path) -> None:
