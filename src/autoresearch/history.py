@@ -140,6 +140,14 @@ class History:
     left_at: str = ""  # where the run last put its branch
     held_back: bool = False  # it was said that the branch is not moved
 
+    def take(self, event: ChainedEvent) -> None:
+        """Fold one committed event."""
+        experiment = None
+        if event.n is not None:
+            old = self.experiments[event.n] if event.n < len(self.experiments) else None
+            experiment = advance(old, event)
+        self.install(event, experiment, advance_run(self.run, event))
+
     def install(self, event: ChainedEvent, experiment: Experiment | None, run: RunRecord) -> None:
         """Take in what `advance` and `advance_run` made of one committed event."""
         self.run = run
@@ -206,6 +214,33 @@ class History:
     def as_of(self, decision: int) -> View:
         """What was known once experiment `decision` was decided."""
         return View(self, max(0, decision))
+
+
+class Fold:
+    """The effect of a transaction's events, worked out before any of it is installed."""
+
+    def __init__(self, history: History, origin: str) -> None:
+        self._history = history
+        self.head = history.run.head if history.run is not None else origin
+        self._record = history.run
+        self.changed: dict[int, Experiment] = {}
+        self.steps: list[tuple[ChainedEvent, Experiment | None, RunRecord]] = []
+
+    def take(self, event: ChainedEvent) -> None:
+        experiment = None
+        if event.n is not None:
+            known = self._history.experiments
+            old = self.changed.get(event.n) or (known[event.n] if event.n < len(known) else None)
+            experiment = self.changed[event.n] = advance(old, event)
+        self._record = advance_run(self._record, event)
+        self.head = event.hash
+        self.steps.append((event, experiment, self._record))
+
+    def install(self) -> ChainedEvent:
+        """Let the history have it, once the transaction stands; gives the last event."""
+        for event, experiment, record in self.steps:
+            self._history.install(event, experiment, record)
+        return self.steps[-1][0]
 
 
 class View(Sequence[Experiment]):

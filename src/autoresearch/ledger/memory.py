@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from autoresearch.errors import LedgerError
-from autoresearch.history import History, advance, advance_run
+from autoresearch.history import Fold, History
 from autoresearch.ledger import chain
 from autoresearch.records import ChainedEvent, Event, Request, RunRecord
 
@@ -26,16 +26,13 @@ class MemoryLedger:
     def append(self, run: str, *events: Event, durable: bool = False) -> ChainedEvent:
         history = self._histories.setdefault(run, History())
         rows = self._events.setdefault(run, [])
-        chained = None
-        for event in events:
-            prev = rows[-1].hash if rows else chain.origin(run)
+        fold = Fold(history, chain.origin(run))
+        for i, event in enumerate(events, 1):
             at = time.time() if event.at is None else event.at
-            self._seq += 1
-            chained, _ = chain.link(prev, run=run, seq=self._seq, event=event, at=at)
-            _fold(history, chained)
-            rows.append(chained)
-        assert chained is not None, "append needs an event"
-        return chained
+            fold.take(chain.link(fold.head, run=run, seq=self._seq + i, event=event, at=at)[0])
+        self._seq += len(events)
+        rows.extend(step[0] for step in fold.steps)
+        return fold.install()
 
     def history(self, run: str) -> History:
         return self._histories[run]
@@ -56,7 +53,7 @@ class MemoryLedger:
         for run, rows in self._events.items():
             self._histories[run] = History()
             for event in rows:
-                _fold(self._histories[run], event)
+                self._histories[run].take(event)
                 count += 1
         return count
 
@@ -88,11 +85,3 @@ class MemoryLedger:
 
     def close(self) -> None:
         pass
-
-
-def _fold(history: History, event: ChainedEvent) -> None:
-    experiment = None
-    if event.n is not None:
-        old = history.experiments[event.n] if event.n < len(history.experiments) else None
-        experiment = advance(old, event)
-    history.install(event, experiment, advance_run(history.run, event))

@@ -14,12 +14,12 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from autoresearch.errors import DiskFault, LedgerError
-from autoresearch.history import History, advance, advance_run
+from autoresearch.history import Fold, History
 from autoresearch.ledger import chain
 from autoresearch.records import ChainedEvent, Event, Experiment, Gain, Request, RunRecord
 
@@ -146,21 +146,19 @@ class SqliteLedger:
 
     def append(self, run: str, *events: Event, durable: bool = False) -> ChainedEvent:
         history = self.history(run)
-        fold = _Fold(history, run)
+        fold = Fold(history, chain.origin(run))
         with self._transaction(durable=durable):
             for event in events:
                 at = time.time() if event.at is None else event.at
                 chained, body = chain.link(fold.head, run=run, seq=0, event=event, at=at)
                 row = (run, event.n, event.attempt, event.kind, at, body, chained.prev, chained.hash)
                 cursor = self._db.execute(_PUT_EVENT, row)
-                fold.take(chained, cursor.lastrowid or 0)
+                fold.take(replace(chained, seq=cursor.lastrowid or 0))
             self._write_views(run, fold)
         assert fold.steps, "append needs an event"
-        for event_, experiment, record in fold.steps:
-            history.install(event_, experiment, record)
-        return fold.steps[-1][0]
+        return fold.install()
 
-    def _write_views(self, run: str, fold: _Fold) -> None:
+    def _write_views(self, run: str, fold: Fold) -> None:
         event, _, record = fold.steps[-1]
         if any(step[0].kind in ("run_started", "run_stopped") for step in fold.steps):
             self._put_run(record)
@@ -223,11 +221,7 @@ class SqliteLedger:
         if run not in self._histories:
             history = History()
             for event in self.events(run):
-                old = None
-                if event.n is not None and event.n < len(history.experiments):
-                    old = history.experiments[event.n]
-                experiment = advance(old, event) if event.n is not None else None
-                history.install(event, experiment, advance_run(history.run, event))
+                history.take(event)
             self._histories[run] = history
         return self._histories[run]
 
@@ -288,27 +282,6 @@ class SqliteLedger:
 
     def close(self) -> None:
         self._db.close()
-
-
-class _Fold:
-    """The effect of a transaction's events, not yet installed in the history."""
-
-    def __init__(self, history: History, run: str) -> None:
-        self.history = history
-        self.head = history.run.head if history.run is not None else chain.origin(run)
-        self.record = history.run
-        self.changed: dict[int, Experiment] = {}
-        self.steps: list[tuple[ChainedEvent, Experiment | None, RunRecord]] = []
-
-    def take(self, event: ChainedEvent, seq: int) -> None:
-        experiment = None
-        if event.n is not None:
-            known = self.history.experiments
-            old = self.changed.get(event.n) or (known[event.n] if event.n < len(known) else None)
-            experiment = self.changed[event.n] = advance(old, event)
-        self.record = advance_run(self.record, event)
-        self.head = event.hash
-        self.steps.append((event, experiment, self.record))
 
 
 def _experiment_row(run: str, e: Experiment) -> tuple[Any, ...]:

@@ -186,8 +186,8 @@ class LiveJob:
                     break
             os.close(fd)
         self.output.close()
-        if self.group is None and usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
-            self.peak_mb = max(self.peak_mb, usage.ru_maxrss / _MAXRSS_MB)  # of one process; not what its init had from us
+        if self.group is None and usage.ru_maxrss > _own_high_water():  # of one process, and not what its init had from us
+            self.peak_mb = max(self.peak_mb, usage.ru_maxrss / _MAXRSS_MB)
         answer = self._exit() | self._memory()
         return answer | {
             "id": self.id,
@@ -338,6 +338,15 @@ def _kb(text: str | None) -> int:
     return int(text.split()[0]) if text else 0
 
 
+def _own_high_water() -> int:
+    """The most that this program itself held, in the unit of `ru_maxrss`, which still counts what ran before its exec."""
+    try:
+        with open("/proc/self/status") as file:
+            return next(_kb(line.split(":", 1)[1]) for line in file if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def _signal(pid: int, signum: int) -> None:
     try:
         os.kill(pid, signum)
@@ -467,6 +476,7 @@ def _pidfd(pid: int) -> int:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.set_inheritable(int(sys.argv[1]), False)  # a job that had it could answer in our place
     containment.become_subreaper()
     loop = Loop(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
     try:

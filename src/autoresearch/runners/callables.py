@@ -76,7 +76,7 @@ class CallableRunner:
                 outcome, words = Outcome.OK, ""
             except NotANumber as error:
                 outcome, words = Outcome.NO_MEASUREMENT, str(error)
-            except Exception as error:  # the experiment's edge
+            except (Exception, SystemExit) as error:  # the experiment's edge
                 outcome, words = Outcome.EXIT, describe(error)
         return Report(outcome, values, duration_s=time.perf_counter() - began, words=words)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from autoresearch import machine
 from autoresearch.contracts import Place
 from autoresearch.errors import DiskFault
 from autoresearch.process import Exit, Job, Supervisor
-from autoresearch.process.environment import argv, clean
+from autoresearch.process.environment import argv, clean, remove
 from autoresearch.records import Order, Outcome, Report
 from autoresearch.runners import numbers
 from autoresearch.runners.inputs import Manifest
@@ -55,7 +56,7 @@ class LocalRunner:
         env = clean(place.scratch, passed=self._env)
         result = place.scratch / "result.json"
         try:
-            result.unlink(missing_ok=True)
+            remove(result)
             if order.folder is not None:
                 order.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -111,20 +112,16 @@ class LocalRunner:
         found: dict[str, float] = {}
         if inside:
             assert place.folder is not None
-            lead = first == inside[0]
-            try:
-                found = numbers.read(
-                    end.stdout,
-                    inside,
-                    result=result,
-                    take=reading.take if lead else "last",
-                    pattern=reading.pattern if lead else "",
-                    json_file=place.folder / reading.file if lead and reading.file else None,
-                    json_path=reading.path,
-                )
-            except numbers.NoNumber:
-                if lead:
-                    raise
+            found = numbers.read(
+                end.stdout,
+                inside,
+                result=result,
+                take=reading.take,
+                pattern=reading.pattern,
+                json_file=place.folder / reading.file if reading.file else None,
+                json_path=reading.path,
+                lead=first == inside[0],
+            )
         for name in reading.names:
             if name in outside and name not in found and outside[name] is not None:
                 found[name] = float(outside[name] or 0.0)
@@ -140,12 +137,10 @@ def classify(end: Exit, limit_s: float | None) -> tuple[Outcome, str]:
     last = f"; last line: {last[:200]}" if last else ""
     if end.timed_out:
         return Outcome.TIMEOUT, f"still running after {end.duration_s:.1f} s{limit}{last}"
+    if _killed_for_memory(end):
+        return Outcome.MEMORY, f"killed for memory at {end.peak_mb or 0:.0f} MB after {end.duration_s:.1f} s{last}"
     if end.signal is not None:
         name = signal.Signals(end.signal).name if end.signal in set(signal.Signals) else str(end.signal)
-        bound = min(x for x in (end.limit_mb, machine.total_memory_mb()) if x) if machine.total_memory_mb() else end.limit_mb
-        near = bound is not None and end.peak_mb is not None and end.peak_mb >= _NEAR * bound
-        if end.oom or (end.signal == signal.SIGKILL and near):
-            return Outcome.MEMORY, f"killed for memory at {end.peak_mb or 0:.0f} MB after {end.duration_s:.1f} s{last}"
         return Outcome.SIGNAL, f"ended by {name} after {end.duration_s:.1f} s{limit}{last}"
     if end.error:
         return Outcome.EXIT, f"could not be started: {end.error}{last}"
@@ -154,3 +149,12 @@ def classify(end: Exit, limit_s: float | None) -> tuple[Outcome, str]:
     if end.exit:
         return Outcome.EXIT, f"exited with {end.exit} after {end.duration_s:.1f} s{limit}{last}"
     return Outcome.OK, ""
+
+
+def _killed_for_memory(end: Exit) -> bool:
+    """The kernel struck inside and the command failed of it, or a SIGKILL that is not ours came with memory near a limit."""
+    if end.oom:
+        return bool(end.signal or end.exit)
+    killed = end.signal == signal.SIGKILL or end.exit == 128 + signal.SIGKILL  # as a shell tells it
+    bound = min((limit for limit in (end.limit_mb, machine.total_memory_mb()) if limit), default=math.inf)
+    return killed and end.peak_mb is not None and end.peak_mb >= _NEAR * bound

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import re
+import reprlib
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ _NUMBER = r"[-+]?(?:\d{1,3}(?:[,_' ]\d{3})+(?:\.\d+)?|\d+\.?\d*|\.\d+)(?:[eE][-+
 _WORD = r"[-+]?(?:nan|inf(?:inity)?)"
 _VALUE = rf"(?P<value>{_NUMBER}|{_WORD})"
 _UNIT = r"\s*(?:%|[A-Za-zµμΩ°][\w/µμ·²³^*.-]*|/s)?"
+_JSON_BYTES = 64 * 2**20
 _PLAIN = re.compile(rf"\s*{_VALUE}{_UNIT}\s*\Z", re.IGNORECASE)
 
 
@@ -66,16 +69,36 @@ def _choose(values: Sequence[float], take: str, name: str) -> float:
 def _numbers(data: Any) -> dict[str, float]:
     if not isinstance(data, Mapping):
         return {}
-    return {str(k): float(v) for k, v in data.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    found = {}
+    for key, value in data.items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            try:
+                found[str(key)] = float(value)
+            except OverflowError:
+                found[str(key)] = math.inf
+    return found
 
 
 def _result_file(path: Path | None) -> dict[str, float]:
-    if path is None or not path.is_file() or path.is_symlink():
+    if path is None or path.is_symlink():
         return {}
     try:
-        return _numbers(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, OSError):
+        return _numbers(_load(path))
+    except (ValueError, RecursionError, OSError):
         return {}
+
+
+def _load(path: Path) -> Any:
+    """A JSON file that the evaluation wrote: neither a pipe that never ends nor one that fills the memory.
+
+    Raises:
+        ValueError, RecursionError, OSError: as it is not.
+    """
+    if not path.is_file():
+        raise OSError(errno.ENOENT, "no such file" if not path.exists() else "not a file")
+    if path.stat().st_size > _JSON_BYTES:
+        raise ValueError(f"larger than {_JSON_BYTES // 2**20} MB")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _json_line(lines: Sequence[str]) -> dict[str, float]:
@@ -84,7 +107,7 @@ def _json_line(lines: Sequence[str]) -> dict[str, float]:
         return {}
     try:
         return _numbers(json.loads(last))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 
@@ -97,12 +120,14 @@ def read(
     pattern: str = "",
     json_file: Path | None = None,
     json_path: str = "",
+    lead: bool = True,
 ) -> dict[str, float]:
     """Read the wanted numbers, each from the first source that has it.
 
     Sources: the result file, `METRIC name=value` lines, a JSON object as the last line, `name: value` or `name = value`
     lines, and a last line that is only a number when one name is wanted. `pattern`, or `json_file` with `json_path`,
-    replace them for the first name.
+    replace them for the first name. Without `lead` the first name is like the others, for a metric that is no number of
+    the evaluation's own.
 
     Raises:
         NoNumber: the first name was not found, is not finite, or has several values under `take = "only"`. Other names
@@ -111,19 +136,20 @@ def read(
     lines = clean_lines(stdout)
     found: dict[str, float] = {}
     for i, name in enumerate(names):
+        leads = lead and i == 0
         try:
-            if i == 0 and pattern:
+            if leads and pattern:
                 found[name] = _choose(_by_pattern("\n".join(lines), pattern, name), take, name)
-            elif i == 0 and json_file is not None:
+            elif leads and json_file is not None:
                 found[name] = _choose([_by_path(json_file, json_path)], take, name)
             else:
-                values = _occurrences(name, lines, result, alone=len(names) == 1)
+                values = _occurrences(name, lines, result, alone=lead and len(names) == 1)
                 if values:
-                    found[name] = _choose(values, take if i == 0 else "last", name)
-                elif i == 0:
+                    found[name] = _choose(values, take if leads else "last", name)
+                elif leads:
                     raise NoNumber(_not_found(name))
         except NoNumber:
-            if i == 0:
+            if leads:
                 raise
     return found
 
@@ -164,7 +190,7 @@ def _occurrences(name: str, lines: Sequence[str], result: Path | None, *, alone:
 def _by_pattern(text: str, pattern: str, name: str) -> list[float]:
     values = []
     for match in re.finditer(pattern, text, re.MULTILINE):
-        value = to_number(match[1] if match.re.groups else match[0])
+        value = to_number((match[1] or "") if match.re.groups else match[0])
         if value is not None:
             values.append(value)
     if not values:
@@ -174,10 +200,10 @@ def _by_pattern(text: str, pattern: str, name: str) -> list[float]:
 
 def _by_path(file: Path, path: str) -> float:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = _load(file)
     except OSError as error:
         raise NoNumber(f"[metric] file {file.name}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NoNumber(f"[metric] file {file.name} is not JSON: {error}") from error
     for part in re.findall(r"[^.\[\]]+|\[-?\d+\]", path):
         try:
@@ -187,5 +213,5 @@ def _by_path(file: Path, path: str) -> float:
             raise NoNumber(f"[metric] path {path}: no {part} in {file.name} (there: {keys})") from None
     number = to_number(str(data)) if not isinstance(data, bool) else None
     if number is None:
-        raise NoNumber(f"[metric] path {path} of {file.name} is {data!r}, expected a number")
+        raise NoNumber(f"[metric] path {path} of {file.name} is {reprlib.repr(data)}, expected a number")
     return number

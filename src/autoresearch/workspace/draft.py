@@ -112,6 +112,7 @@ class GitDraft:
         dot_git = root / ".git"
         formats = ["--object-format=sha256"] if self._repository.sha256 else []
         git.run("init", "-q", "--template=", "-b", "main", *formats, str(root))
+        (dot_git / "info").mkdir(exist_ok=True)  # where agents expect an exclude file to go
         (dot_git / "objects" / "info").mkdir(exist_ok=True)
         (dot_git / "objects" / "info" / "alternates").write_text(f"{views / 'objects'}\n")
         here = f"--git-dir={dot_git}"

@@ -29,7 +29,6 @@ from autoresearch.text import one_line
 from autoresearch.workspace.draft import GitDraft
 from autoresearch.workspace.tree import WorkTree
 
-
 _SMALL = 300  # files: scanning so many takes less than a millisecond
 
 
