@@ -415,9 +415,19 @@ class Repository:
         process.ask(("\n".join([*lines, "prepare", "commit"]) + "\n").encode(), lines=3)
 
     def checked_out(self) -> set[str]:
-        """Refs that are checked out in some work tree."""
+        """Refs that are checked out in some work tree, or will be written there when a rebase or bisection ends."""
         lines = self.call("worktree", "list", "--porcelain").decode("utf-8", "replace").splitlines()
-        return {line.removeprefix("branch ") for line in lines if line.startswith("branch ")}
+        return {line.removeprefix("branch ") for line in lines if line.startswith("branch ")} | self._detached()
+
+    def _detached(self) -> set[str]:
+        found = set()
+        for folder in (self.git_dir, *self.git_dir.glob("worktrees/*")):
+            for name, lead in (("rebase-merge/head-name", ""), ("rebase-apply/head-name", ""), ("BISECT_START", "refs/heads/")):
+                try:
+                    found.add(lead + (folder / name).read_text(errors="replace").strip())
+                except OSError:
+                    continue
+        return found
 
     def close(self) -> None:
         for process in self._processes.values():

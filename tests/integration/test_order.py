@@ -41,7 +41,7 @@ def test_one_two_and_eight_workers_give_the_same_ledger(make_toy: Callable[..., 
     one, two, eight = (one_run(make_toy, workers) for workers in (1, 2, 8))
     assert one == two == eight
     assert len(one["experiments"]) == 14
-    assert len(one["branch"]) >= 4
+    assert len(one["branch"]) == 3
     assert "stale" in [e["reason"] for e in one["experiments"]]
     assert any(len(e["measurements"]) == 2 for e in one["experiments"][1:])
 
@@ -49,7 +49,7 @@ def test_one_two_and_eight_workers_give_the_same_ledger(make_toy: Callable[..., 
 def test_stale_candidate_is_rebased_and_measured_again_before_it_is_kept(make_toy: Callable[..., Toy]) -> None:
     toy = make_toy({"extra/a.txt": "a\n"}, task=TASK.replace("evaluate.py", "sum.py"))
     toy.write(
-        {"sum.py": "import pathlib\nprint('score:', sum(float(p.read_text()) for p in pathlib.Path('extra').glob('*')))\n"}
+        {"sum.py": "from pathlib import Path\nprint('score:', sum(float(p.read_text()) for p in Path('extra').glob('*')))\n"}
     )
     toy.write({"extra/a.txt": "10\n", "extra/b.txt": "10\n"})
     toy.commit()

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import re
+import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,6 +52,11 @@ def load(folder: Path) -> Task:
     for literal in task.task.editable:
         if not is_pattern(literal) and not (folder / literal).exists():
             raise _mistake(text, ("task", "editable"), f"{literal!r} does not exist in {folder}", "an existing file or a glob")
+    for key, globs in (("editable", task.task.editable), ("frozen", task.task.frozen)):
+        for literal in globs:
+            if not is_pattern(literal) and not literal.endswith("/") and (folder / literal).is_dir():
+                inside = "**" if literal == "." else f"{literal}/**"
+                raise _mistake(text, ("task", key), f"{literal!r} is a folder", f"{inside!r} for everything in it")
     instructions = folder / task.task.instructions
     words = instructions.read_text(encoding="utf-8", errors="replace") if instructions.is_file() else ""
     name = task.task.name or folder.resolve().name
@@ -69,11 +75,11 @@ def parse(text: str) -> Task:
     except tomllib.TOMLDecodeError as error:
         raise TaskError(f"{FILE}: not TOML: {error}") from error
     data = {key: value for key, value in data.items() if not key.startswith("x-")}
+    for path, value in _walk(data):
+        _check_key(text, path, value)
     for table in ("task", "evaluate", "metric"):
         if table not in data:
             raise TaskError(f"{FILE}: the table [{table}] is missing; `autoresearch init` writes a complete file")
-    for path, value in _walk(data):
-        _check_key(text, path, value)
     for key in _LISTS:
         if isinstance(data.get(key), Mapping):
             data[key] = [data[key]]
@@ -121,9 +127,18 @@ def _translate(text: str, error: ValidationError) -> TaskError:
     path = tuple(p for p in first["loc"] if not (isinstance(p, str) and "[" in p) and p not in ("float", "literal['auto']"))
     if first["type"] == "missing":
         return TaskError(f"{_place(text, path[:-1])}: {_dotted(path)} is missing")
-    message = first["msg"].removeprefix("Value error, ")
-    expected = message[0].lower() + message[1:]
-    return _mistake(text, path, f"got {first['input']!r}", expected.removeprefix("expected "))
+    return _mistake(text, path, f"got {reprlib.repr(first['input'])}", _expected(first["type"], first["msg"]))
+
+
+def _expected(kind: str, message: str) -> str:
+    """What a validator wants, to stand after "expected"."""
+    if kind == "model_type":
+        return "a table"
+    words = message.removeprefix("Value error, ").removeprefix("expected ")
+    if kind == "string_pattern_mismatch":
+        return "a name of letters, digits and underscores"
+    words = re.sub(r"^(?:Input|String|List) should (?:be|have) |, not \d+$", "", words)
+    return words.replace(" after validation", "")
 
 
 def _check_meaning(text: str, task: Task) -> None:

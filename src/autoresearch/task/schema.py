@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from autoresearch.task.scope import matches
 from autoresearch.task.units import Effect, effect, seconds, size
 
 LATER = frozenset(
@@ -54,6 +55,7 @@ LATER_VALUES: dict[str, frozenset[str]] = {
     "proposer.kind": frozenset(["claude", "codex", "gemini", "opencode", "pi", "llm"]),
     "strategy.kind": frozenset({"tree", "islands"}),
     "metric.name": frozenset({"gpu_mb"}),
+    "guard.name": frozenset({"gpu_mb"}),
     "metric.noise": frozenset({"high"}),
 }
 
@@ -75,7 +77,7 @@ def _pattern(value: str) -> str:
     try:
         groups = re.compile(value, re.MULTILINE).groups
     except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
+        raise ValueError(f"expected a regular expression ({error})") from error
     if groups > 1:
         raise ValueError(f"expected at most one group around the number, found {groups}; write the others as (?:…)")
     return value
@@ -85,7 +87,11 @@ def _glob(value: str) -> str:
     if not value or value.startswith("/") or ".." in value.split("/"):
         raise ValueError("expected a path or glob relative to the project's folder, inside it")
     if "#" in value:
-        raise ValueError("a marked region (file#name) is not available in this version yet; name the whole file")
+        raise ValueError("expected a whole file: a marked region (file#name) is not available in this version yet")
+    try:
+        matches("", value)
+    except re.error as error:
+        raise ValueError(f"expected a glob ({error})") from error
     return value
 
 
@@ -94,7 +100,7 @@ Glob = Annotated[str, AfterValidator(_glob)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, strict=True, allow_inf_nan=False)
 
 
 class TaskTable(_Table):

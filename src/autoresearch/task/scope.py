@@ -33,7 +33,7 @@ def _regex(glob: str) -> re.Pattern[str]:
         elif glob[i] == "[" and (end := glob.find("]", i + 2)) > 0:
             inner = glob[i + 1 : end]
             inner = "^" + inner[1:] if inner.startswith("!") else inner
-            out, i = out + "[" + inner.replace("\\", "\\\\") + "]", end + 1
+            out, i = out + "[" + re.sub(r"([\\\[&~|])", r"\\\1", inner) + "]", end + 1
         else:
             out, i = out + re.escape(glob[i]), i + 1
     return re.compile(out + r"\Z", re.DOTALL)

@@ -17,7 +17,7 @@ def seconds(value: Any) -> float:
         ValueError: anything else.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if value <= 0:
+        if not 0 < value < float("inf"):
             raise ValueError('expected a duration above zero, as "90s", "5m" or "1h30m"')
         return float(value)
     text = str(value).strip().lower().replace(" ", "")
@@ -39,7 +39,7 @@ def size(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", str(value).strip().lower())
-    if match is None or match[2] not in _BYTES:
+    if match is None or match[2] not in _BYTES or not float(match[1]):
         raise ValueError('expected a size as "10GB" or "512MiB"')
     return int(float(match[1]) * _BYTES[match[2]])
 
