@@ -100,7 +100,7 @@ def run(
 
 @app.command()
 def demo(
-    n: Annotated[int, typer.Option("--n", help="Experiments.", min=1)] = 32,
+    n: Annotated[int, typer.Option("--n", help="Experiments.", min=1)] = 40,
     folder: Annotated[Path, typer.Option("--folder", "-C", help="Where to put the example.")] = Path("autoresearch-demo"),
     seed: Annotated[int, typer.Option(help="Seed of the run.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,

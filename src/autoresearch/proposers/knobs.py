@@ -1,9 +1,10 @@
 """A search over the constants of the editable files, around the incumbent: needs no model and costs nothing.
 
-Three kinds of moves, drawn by a generator of their own for each experiment: a step from the incumbent in one to three
+Four kinds of moves, drawn by a generator of their own for each experiment: a step from the incumbent in one to three
 constants, whose length follows the one-fifth success rule (Rechenberg 1973); a repetition of the last kept step, as in
-pattern search (Hooke and Jeeves 1961); and a sample of Optuna's TPE (Bergstra et al. 2011) fitted to the last results. Where
-we differ: every move starts from the incumbent, and each constant has its turn before one comes again.
+pattern search (Hooke and Jeeves 1961); the best point of an additive quadratic model of the last results, refitted under
+random weights each time (Bayesian bootstrap, Rubin 1981); and a sample of Optuna's TPE (Bergstra et al. 2011). Where we
+differ: every move starts from the incumbent, and each constant has its turn before one comes again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from autoresearch.task.scope import Scope
 RESULTS = 1000  # at most handed to the sampler
 _BLOCK = 200  # by so many the window moves on
 _STARTUP = 10  # results before TPE is asked
-_STEP, _SHORTEST, _LONGEST = 0.2, 0.02, 0.5  # of a constant's range
+_MODEL = 5  # results before the additive model is
+_RECENT = 200  # results that the model is fitted to
+_STEP, _SHORTEST, _LONGEST = 0.25, 0.02, 0.5  # of a constant's range
 _TRIES = 60
 
 Settings = dict[str, Value]
@@ -134,9 +137,11 @@ class Search:
     ) -> Settings:
         draw = rng.random()
         kept = [s for s, e in results if e.kept and not e.rolled_back]
-        if draw < 0.2 and len(kept) > 1:
+        if draw < 0.15 and len(kept) > 1:
             return _repeat(knobs, here, kept[-2], rng)
-        if draw < 0.45 and len(results) >= _STARTUP:
+        if draw < 0.5 and len(results) >= _MODEL:
+            return _modelled(knobs, here, results, minimize=minimize, rng=rng)
+        if draw < 0.7 and len(results) >= _STARTUP:
             return self._sample(knobs, here, results, minimize=minimize, rng=rng)
         return _local(knobs, here, results, step, rng)
 
@@ -257,6 +262,67 @@ def _step_from(knob: Knob, value: Value, step: float, rng: random.Random) -> Val
     if new == value and knob.kind in ("int", "power"):
         new = int(min(max(int(value) + rng.choice((-1, 1)), math.ceil(knob.low)), math.floor(knob.high)))
     return new
+
+
+def _modelled(
+    knobs: Sequence[Knob],
+    here: Settings,
+    results: Sequence[tuple[Settings, Experiment]],
+    *,
+    minimize: bool,
+    rng: random.Random,
+) -> Settings:
+    """Where an additive model, quadratic in each number, is best within reach; refitted to a random reweighting each time.
+
+    The weights (Bayesian bootstrap, Rubin 1981) make its answers differ as far as the results leave room.
+    """
+    import numpy as np
+
+    rows = [(s, e.value) for s, e in results[-_RECENT:] if e.value is not None]
+    columns = [_features(k, [s.get(k.name, here[k.name]) for s, _ in rows]) for k in knobs]
+    design = np.column_stack([np.ones(len(rows)), *columns])
+    sign = 1.0 if minimize else -1.0
+    values = sign * np.array([v for _, v in rows])
+    values = np.minimum(values, np.quantile(values, 0.8))  # far from the best, only the direction counts
+    spread = float(values.std()) or 1.0
+    weights = np.array([rng.expovariate(1.0) for _ in rows])
+    penalty = np.full(design.shape[1], 0.02)
+    penalty[0] = 1e-6
+    left = design.T @ (design * weights[:, None]) + np.diag(penalty)
+    fitted = np.linalg.solve(left, design.T @ (weights * (values - values.mean()) / spread))
+    point, at = dict(here), 1
+    reach = rng.uniform(0.1, 0.6)
+    for k in knobs:
+        width = _width(k)
+        point[k.name] = _best_of(k, here[k.name], fitted[at : at + width].tolist(), reach)
+        at += width
+    return point
+
+
+def _width(knob: Knob) -> int:
+    return len(knob.choices) if knob.kind == "choice" else 2
+
+
+def _features(knob: Knob, values: Sequence[Value]) -> Any:
+    import numpy as np
+
+    if knob.kind == "choice":
+        return np.array([[float(value == c) for c in knob.choices] for value in values])
+    unit = np.array([knob.to_unit(value) - 0.5 for value in values])
+    return np.column_stack([unit, unit**2])
+
+
+def _best_of(knob: Knob, value: Value, fitted: Sequence[float], reach: float) -> Value:
+    """The value with the lowest part of the model, numbers within `reach` of where they are."""
+    if knob.kind == "choice":
+        return min(zip(fitted, range(len(knob.choices)), knob.choices, strict=True))[2]
+    at = knob.to_unit(value)
+    low, high = max(0.0, at - reach), min(1.0, at + reach)
+    slope, bend = fitted
+    spots = [low, high, at]
+    if bend > 0 and low < (vertex := 0.5 - slope / (2 * bend)) < high:
+        spots.append(vertex)
+    return knob.from_unit(min(spots, key=lambda u: slope * (u - 0.5) + bend * (u - 0.5) ** 2))
 
 
 def _repeat(knobs: Sequence[Knob], here: Settings, before: Settings, rng: random.Random) -> Settings:
