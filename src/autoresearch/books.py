@@ -27,6 +27,15 @@ class Bound:
     low: float = -math.inf
     high: float = math.inf
 
+    def broken(self, values: Mapping[str, float]) -> str:
+        """In which words the bound is broken by what was measured, or ``."""
+        value = values.get(self.name)
+        if value is None:
+            return f"{self.name} was not reported"
+        if self.low <= value <= self.high:
+            return ""
+        return f"{self.name} is {value:g}, " + (f"below {self.low:g}" if value < self.low else f"above {self.high:g}")
+
 
 @dataclass(frozen=True, slots=True)
 class CheckOrder:

@@ -17,8 +17,11 @@ AutoresearchError            exit code 2 unless a class says otherwise
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class AutoresearchError(Exception):
@@ -101,11 +104,21 @@ def ungroup(error: BaseException) -> BaseException:
     return next((leaf for leaf in leaves if isinstance(leaf, AutoresearchError)), leaves[0])
 
 
+def as_fault(error: BaseException) -> BaseException:
+    """A full, failing or read-only disk is a `DiskFault`, wherever it was noticed; any other error is itself."""
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        where = f" ({error.filename})" if error.filename else ""
+        return DiskFault(f"{error.strerror}{where}: free some space and run again; nothing recorded is lost")
+    return error
+
+
 @contextmanager
 def ungrouped() -> Iterator[None]:
-    """Let errors leave a task group as themselves."""
+    """Let errors leave a task group as themselves, and faults of the disk as such."""
     try:
         yield
-    except BaseExceptionGroup as group:
-        cause = ungroup(group)
+    except (BaseExceptionGroup, OSError) as error:
+        cause = as_fault(ungroup(error))
+        if cause is error:
+            raise
         raise cause from cause.__cause__

@@ -18,6 +18,7 @@ from pathlib import Path
 from autoresearch.errors import DiskFault, Refused, RepositoryError
 
 MINIMUM = (2, 34)
+_DISK_SIGNS = ("No space left", "Out of diskspace", "write error", "Disk quota", "Read-only file system", "unable to write")
 AUTHOR = "autoresearch <autoresearch@localhost>"
 _SETTINGS = (
     "core.hooksPath=/dev/null",
@@ -78,7 +79,7 @@ def run(*args: str, cwd: Path | None = None, env: Mapping[str, str] | None = Non
 
 def _failure(args: Sequence[str], words: str) -> Exception:
     words = words.strip() or "no message"
-    if "No space left" in words or "Disk quota" in words or "Read-only file system" in words:
+    if any(sign in words for sign in _DISK_SIGNS):
         return DiskFault(f"git {args[0]}: {words}")
     return RepositoryError(f"git {' '.join(a for a in args[:3])} failed: {words}")
 
@@ -123,6 +124,12 @@ def locate(project: Path) -> Location | None:
         raise RepositoryError(f"{project} has a line break in its path: move it to a folder without one")
     top, git_dir, prefix = lines[:3]
     return Location(Path(top), (project / git_dir).resolve(), prefix)
+
+
+def full(folder: Path) -> bool:
+    """Whether next to nothing is free where a folder lies."""
+    stat = os.statvfs(folder)
+    return stat.f_bavail * stat.f_frsize < 64 * 1024
 
 
 class Process:
@@ -186,7 +193,7 @@ class Process:
             pass
         words = process.stderr.read().decode("utf-8", "replace")
         self.close()
-        return _failure([a for a in self._argv if not a.startswith("-")][-2:], words)
+        return _failure([a for a in self._argv[1:] if not a.startswith("-") and "=" not in a], words)
 
     def close(self) -> None:
         if self._process is not None:
@@ -272,7 +279,7 @@ class Repository:
         assert self._under_way is not None
         name = f"{self._scratch}/object-{len(self._under_way)}"
         try:
-            with open(name, "wb", buffering=0) as file:
+            with open(name, "wb") as file:
                 file.write(body)
         except OSError as error:
             raise DiskFault(f"cannot write into {self._scratch}: {error.strerror}") from error

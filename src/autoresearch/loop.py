@@ -16,7 +16,7 @@ from autoresearch.bench import Bench, fault_ending
 from autoresearch.books import Books, Ended, Options, Parts, Watch
 from autoresearch.budget import Budget, Ending
 from autoresearch.contracts import Brief, Draft
-from autoresearch.errors import DiskFault, Exhausted, Refused, RunnerLost, SetupError, ungroup
+from autoresearch.errors import DiskFault, Exhausted, Refused, RunnerLost, SetupError, as_fault, ungroup
 from autoresearch.records import Edits, Event, Experiment, Gain, Kind, Measure, Proposal, State, Verdict
 from autoresearch.slots import Slots
 from autoresearch.text import describe, one_line
@@ -62,7 +62,9 @@ class Loop:
                     self._ending = self._ending or ending
                     tasks.cancel_scope.cancel()
         except BaseException as error:
-            cause = ungroup(error)
+            cause = as_fault(ungroup(error))
+            if isinstance(cause, DiskFault | RunnerLost):
+                cause = Ended(fault_ending(cause))
             if not isinstance(cause, Ended):
                 self._close(Ending("error", one_line(str(cause)), 2), None)
                 raise cause from cause.__cause__
@@ -287,15 +289,8 @@ class Loop:
         return None
 
     def _broken_guard(self, e: Experiment) -> str:
-        for guard in self.options.guards:
-            for m in e.own:
-                value = m.values.get(guard.name)
-                if value is None:
-                    return f"{guard.name} was not reported"
-                if not guard.low <= value <= guard.high:
-                    bound = f"below {guard.low:g}" if value < guard.low else f"above {guard.high:g}"
-                    return f"{guard.name} is {value:g}, {bound}"
-        return ""
+        broken = (guard.broken(m.values) for guard in self.options.guards for m in e.own)
+        return next((words for words in broken if words), "")
 
     def _forget(self, n: int) -> None:
         self._ready.pop(n, None)

@@ -10,6 +10,8 @@ from pathlib import Path
 from autoresearch.errors import DiskFault
 from autoresearch.text import slug
 
+CACHE_LOCK = "owner.lock"
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectPaths:
@@ -80,6 +82,10 @@ class RunPaths:
     def cache(self) -> Path:
         """Trees, scratch folders and our own git folder of this run; free to delete when nothing runs."""
         return cache_root() / project_key(self.project.project) / self.run
+
+    @property
+    def cache_lock(self) -> Path:
+        return self.cache / CACHE_LOCK
 
 
 def cache_root() -> Path:

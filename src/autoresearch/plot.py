@@ -1,6 +1,6 @@
 """The progress picture, in the manner of Karpathy's: all experiments grey, kept ones coloured and named, the staircase.
 
-Run as a child process (`python -m autoresearch.plot LEDGER RUN OUT`), because matplotlib takes its time and memory.
+Drawn in a child process (`autoresearch.cli.draw`), because matplotlib takes its time and memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Plotter:
     """Draws in a child process: at most once a minute, and at the end."""
 
     def __init__(self, ledger: Path, run: str, out: Path) -> None:
-        self._argv = [sys.executable, "-m", "autoresearch.plot", str(ledger), run, str(out)]
+        self._argv = [sys.executable, "-m", "autoresearch.cli.draw", str(ledger), run, str(out)]
         self._child: subprocess.Popen[bytes] | None = None
         self._next = time.monotonic() + EVERY_S
 
@@ -104,14 +104,3 @@ def _frame(axes: Any, history: History, kept: list[Any], other: list[Any]) -> No
         axes.set_ylim(min([low, *inside]), max([high, *inside]) + 0.25 * span)
     axes.grid(alpha=0.25)
     axes.legend(loc="best", fontsize=8)
-
-
-def main() -> None:
-    from autoresearch.ledger import SqliteLedger
-
-    ledger = SqliteLedger(Path(sys.argv[1]), read_only=True)
-    draw(ledger.history(sys.argv[2]), Path(sys.argv[3]))
-
-
-if __name__ == "__main__":
-    main()

@@ -8,6 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,27 +132,27 @@ class Session:
     """
 
     def __init__(self, project: Project, wish: Wish, task: Task | None = None) -> None:
+        with ungrouped():
+            self._open(project, wish, task)
+
+    def _open(self, project: Project, wish: Wish, task: Task | None) -> None:
         self.project, self.wish = project, wish
         self.task = task or load(project.folder)
         self.location = project.location(wish.confirm)
-        self.ledger = project.ledger()
         self.notices: list[str] = []
         self.pictures = True
-        try:
+        with ExitStack() as opened:
+            self.ledger = project.ledger()
+            opened.callback(self.ledger.close)
             self.is_new, self.run = self._choose()
-            self.lock = OwnerLock(project.paths.run(self.run.run).lock, self.run.run)
-            self.lock.__enter__()
-        except BaseException:
-            self.ledger.close()
-            raise
-        try:
+            names = project.paths.run(self.run.run)
+            opened.enter_context(OwnerLock(names.lock, self.run.run))
+            opened.enter_context(OwnerLock(names.cache_lock, self.run.run))  # `clean` leaves the trees alone
             if self.is_new:
                 self._record_start()
             else:
                 self._record_restart()
-        except BaseException:
-            self.close()
-            raise
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Session:
         return self
@@ -160,8 +161,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        self.ledger.close()
-        self.lock.__exit__(None, None, None)
+        self._opened.close()
 
     # -- which run, on which base -----------------------------------------------------------------------------------
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.conftest import TASK, Toy
 
 COMMAND = [sys.executable, "-m", "autoresearch"]
@@ -373,5 +372,5 @@ def test_removed_run_leaves_its_branch_and_nothing_else(toy: Toy, cache: Path) -
 def test_clean_frees_the_trees_and_the_run_goes_on(toy: Toy, cache: Path) -> None:
     toy.run([], run="one")
     assert "MB freed" in call(toy.folder, "clean").stdout
-    assert not [p for p in cache.rglob("tree")]
+    assert not list(cache.rglob("tree"))
     assert toy.run([], run="one").reason == "exhausted"

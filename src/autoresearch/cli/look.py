@@ -13,7 +13,7 @@ from autoresearch.cli.view import baseline_line, experiment_line
 from autoresearch.errors import AutoresearchError, OwnedElsewhere, SetupError, UnknownName
 from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger
-from autoresearch.paths import cache_root
+from autoresearch.paths import CACHE_LOCK, cache_root
 from autoresearch.records import Experiment
 from autoresearch.report import (
     experiment_row,
@@ -275,7 +275,7 @@ def clean_cache(folder: Path, *, everything: bool) -> None:
 
 def _in_use(cache: Path) -> bool:
     """Whether a live process holds the run that a cache folder belongs to: its own lock says so."""
-    return bool(lock.owner(cache / "owner.lock"))
+    return bool(lock.owner(cache / CACHE_LOCK))
 
 
 def remove_run(folder: Path, name: str, *, yes: bool) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import anyio
 
 from autoresearch import git, machine
 from autoresearch.assembly import Assembly
+from autoresearch.books import Bound
 from autoresearch.cli.start import confirmer
 from autoresearch.errors import AutoresearchError, SetupError
 from autoresearch.ledger import MemoryLedger
@@ -173,7 +175,7 @@ def check_task(folder: Path, *, as_json: bool, yes: bool) -> int:
     run = RunRecord(run=".check", task=task.task.name, metric=task.metric.name, base=head, seed=0, python=sys.executable)
     assembly = Assembly(project.paths, location, task, run, MemoryLedger())
     reports, failed = anyio.run(_measure_twice, assembly)
-    found = _finding(task, reports, failed)
+    found = _finding(task, assembly.options().guards, reports, failed)
     if as_json:
         sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
     else:
@@ -207,19 +209,14 @@ async def _measure_twice(assembly: Assembly) -> tuple[list[Report], list[str]]:
     return reports, failed
 
 
-def _finding(task: Task, reports: list[Report], failed: list[str]) -> dict[str, Any]:
+def _finding(task: Task, guards: Sequence[Bound], reports: list[Report], failed: list[str]) -> dict[str, Any]:
     name = task.metric.name
-    values = [r.values[name] for r in reports if r.outcome is Outcome.OK]
     problems = [
         f"evaluation {i}: {r.outcome.value}: {r.words}" for i, r in enumerate(reports, 1) if r.outcome is not Outcome.OK
     ]
-    for guard in task.guard:
-        for r in reports:
-            value = r.values.get(guard.name)
-            if r.outcome is Outcome.OK and value is None:
-                failed.append(f"guard {guard.name} was not reported")
-            elif value is not None and not (guard.min or -1e308) <= value <= (guard.max if guard.max is not None else 1e308):
-                failed.append(f"guard {guard.name} is {value:g} on the unchanged code, out of its bounds")
+    measured = [r.values for r in reports if r.outcome is Outcome.OK]
+    values = [found[name] for found in measured]
+    failed += {words for guard in guards for found in measured if (words := guard.broken(found))}
     return {
         "ready": not problems and not failed,
         "metric": name,

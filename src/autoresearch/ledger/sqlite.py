@@ -249,7 +249,7 @@ class SqliteLedger:
             try:
                 self._files.mkdir(mode=0o700, exist_ok=True)
                 partial = f"{self._files}/.{key}.{os.getpid()}"
-                with open(partial, "wb", buffering=0) as file:
+                with open(partial, "wb") as file:
                     file.write(body)
                 os.rename(partial, target)
             except OSError as error:

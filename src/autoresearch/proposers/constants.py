@@ -17,15 +17,18 @@ import json
 import math
 import re
 import tokenize
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 Value = float | int | bool | str
 
+_POWERS = 64  # exponents stay below
 _UPPER = re.compile(r"[A-Z][A-Z0-9_]*")
 _COMMENT = re.compile(r"#\s*knob:\s*(.+?)\s*$")
-_SPAN = re.compile(r"(?:(log)\s+)?([^\s.|]+(?:\.\d+)?(?:e[-+]?\d+)?)\s*\.\.\s*(\S+)", re.IGNORECASE)
-_NEVER = re.compile(r"SEED|PORT|VERSION|YEAR|DEBUG|VERBOSE|LOG_|_LOG|EVERY|INTERVAL|TIMEOUT")
+_SPAN = re.compile(r"(?:(log)\s+)?([^\s.|]*(?:\.\d+)?(?:e[-+]?\d+)?)\s*\.\.\s*(\S+)", re.IGNORECASE)
+_NEVER = re.compile(r"SEED|DEBUG|VERBOSE|TIMEOUT|(?<![A-Z])(?:PORT|VERSION|YEAR|LOG|EVERY|INTERVAL)S?(?![A-Z])")
 _SHARE = re.compile(r"RATIO|FRAC|PROB|DROPOUT|MOMENTUM|BETA|DECAY_RATE|SHARE|PERCENT")
 
 
@@ -137,27 +140,40 @@ def edit(files: Mapping[str, str], knobs: Sequence[Knob], values: Mapping[str, V
 
 
 def _in_python(path: str, text: str) -> Iterator[Knob]:
+    mark = len(text) - len(text.removeprefix("\ufeff"))
     try:
-        module = ast.parse(text)
-    except SyntaxError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the owner's code, such as "\d": none of our business
+            module = ast.parse(text[mark:])
+        comments = _comments(text[mark:])
+    except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError):
         return
-    lines = _Offsets(text)
-    comments = _comments(text)
-    assigned = [(name, value) for node in module.body for name, value in _assignment(node)]
-    names = [name for name, _ in assigned]
-    for name, value in assigned:
-        if names.count(name) > 1:
+    lines = _Offsets(text, mark)
+    names = Counter(_stored(module))
+    for name, value in (pair for node in module.body for pair in _assignment(node)):
+        if names[name] > 1:
             continue
         comment = comments.get(value.end_lineno or value.lineno, "")
+        parts = [(name, value)]
         if isinstance(value, ast.Tuple):
-            for i, part in enumerate(value.elts):
-                knob = _knob(f"{name}[{i}]", path, part, lines, "" if comment != "off" else "off")
-                if knob is not None:
-                    yield knob
-        else:
-            knob = _knob(name, path, value, lines, comment)
+            parts = [(f"{name}[{i}]", part) for i, part in enumerate(value.elts)]
+        for part, node in parts:
+            knob = _knob(part, path, node, lines, comments.get(node.end_lineno or node.lineno, comment))
             if knob is not None:
                 yield knob
+
+
+def _stored(module: ast.Module) -> Iterator[str]:
+    """Names that the module assigns, as often as it does: also under conditions, in loops, and from functions."""
+    stack: list[ast.AST] = [module]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            yield from (name for inner in ast.walk(node) if isinstance(inner, ast.Global) for name in inner.names)
+        else:
+            stack.extend(ast.iter_child_nodes(node))
 
 
 def _assignment(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
@@ -173,18 +189,18 @@ def _assignment(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
 def _comments(text: str) -> dict[int, str]:
     """Knob comments by line; found by the tokenizer, so that one inside a string is none."""
     found = {}
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+    for token in tokenize.generate_tokens(io.StringIO(text, newline=None).readline):
         if token.type == tokenize.COMMENT and (match := _COMMENT.search(token.string)):
             found[token.start[0]] = match[1]
     return found
 
 
 class _Offsets:
-    """Character offsets of AST positions, whose columns count UTF-8 bytes."""
+    """Character offsets of AST positions, whose columns count UTF-8 bytes; `first` characters are not in the AST."""
 
-    def __init__(self, text: str) -> None:
-        self._lines = text.splitlines(keepends=True)
-        self._starts = [0]
+    def __init__(self, text: str, first: int) -> None:
+        self._lines = re.split(r"(?<=\n)|(?<=\r)(?!\n)", text[first:])  # as Python does: a form feed ends no line
+        self._starts = [first]
         for line in self._lines:
             self._starts.append(self._starts[-1] + len(line))
 
@@ -205,21 +221,24 @@ def _literal(node: ast.expr) -> tuple[Value | None, str]:
     """The value of a literal, and whether it is a power of two written as one."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         base, exponent = _literal(node.left)[0], _literal(node.right)[0]
-        if base == 2 and type(exponent) is int and 0 < exponent < 64:
+        if type(base) is int and base == 2 and type(exponent) is int and 0 <= exponent < _POWERS:
             return exponent, "power"
         return None, ""
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         value, kind = _literal(node.operand)
-        return (-value, kind) if isinstance(value, (int, float)) and not isinstance(value, bool) else (None, "")
+        return (-value, kind) if kind in ("int", "float") and isinstance(value, (int, float)) else (None, "")
     if isinstance(node, ast.Constant):
         constant = node.value
         if isinstance(constant, (bool, str)):
             return constant, "choice"
-        if isinstance(constant, int):
-            return constant, "int"
-        if isinstance(constant, float) and math.isfinite(constant):
-            return constant, "float"
+        if isinstance(constant, (int, float)) and _searchable(constant):
+            return constant, "int" if isinstance(constant, int) else "float"
     return None, ""
+
+
+def _searchable(value: float) -> bool:
+    """Whether there is a range around a number, with room to spare."""
+    return value == 0 or 1e-250 < abs(value) < (2**53 if isinstance(value, int) else 1e250)
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
@@ -230,8 +249,14 @@ _JSON_TOKEN = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|(-?\d+(?:\.\d+)?(?:[eE][-+]
 def _in_json(path: str, text: str) -> Iterator[Knob]:
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return
+    found = list(_scalars(path, text))
+    names = Counter(knob.name for knob in found)
+    yield from (knob for knob in found if names[knob.name] == 1)
+
+
+def _scalars(path: str, text: str) -> Iterator[Knob]:
     stack: list[str | int] = []
     containers: list[str] = []
     key, at = "", 0
@@ -253,7 +278,7 @@ def _in_json(path: str, text: str) -> Iterator[Knob]:
             name = ".".join(str(part) for part in stack) or "value"
             value = json.loads(number or boolean)
             kind = "choice" if boolean else "int" if isinstance(value, int) else "float"
-            if not _NEVER.search(name.upper()):
+            if not _NEVER.search(name.upper()) and (boolean or _searchable(value)):
                 knob = _with_range(Knob(name, path, match.end() - len(number or boolean), at, value, kind, style="json"), "")
                 if knob is not None:
                     yield knob
@@ -272,7 +297,7 @@ def _with_range(knob: Knob, comment: str) -> Knob | None:
         return replace(knob, choices=(False, True)) if isinstance(knob.value, bool) else None
     value = float(knob.value)
     if knob.kind == "power":
-        return replace(knob, low=max(0, value - 3), high=value + 3)
+        return replace(knob, low=max(0, value - 3), high=min(_POWERS - 1, value + 3))
     if value == 0:
         return replace(knob, low=0.0, high=1.0) if knob.kind == "float" and _SHARE.search(knob.name.upper()) else None
     if value < 0:
@@ -298,7 +323,9 @@ def _from_comment(knob: Knob, comment: str) -> Knob:
         if match is None or knob.kind == "choice":
             raise ValueError
         low, high = float(match[2]), float(match[3])
-        if not low < high or (match[1] and low <= 0):
+        if not (low < high < math.inf and low > -math.inf) or (match[1] and low <= 0):
+            raise ValueError
+        if knob.kind == "power" and not 0 <= low < high < _POWERS:
             raise ValueError
     except ValueError:
         raise RangeError(
@@ -306,6 +333,8 @@ def _from_comment(knob: Knob, comment: str) -> Knob:
             "`one|two|three` or `off`"
         ) from None
     value = float(knob.value)
+    if knob.kind == "int" and not (low.is_integer() and high.is_integer()):
+        knob = replace(knob, kind="float")  # DROPOUT = 0  # knob: 0..0.5
     return replace(knob, low=min(low, value), high=max(high, value), log=bool(match[1]) and value > 0)
 
 

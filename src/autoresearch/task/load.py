@@ -43,7 +43,7 @@ def load(folder: Path) -> Task:
     """
     path = folder / FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise TaskError(f"no {FILE} in {folder}: write one with `autoresearch init`") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -183,21 +183,24 @@ def locate(text: str, path: Sequence[str | int]) -> int | None:
     table = str(path[0]) if path else ""
     index = next((p for p in path[1:2] if isinstance(p, int)), None)
     key = next((str(p) for p in path[1:] if isinstance(p, str)), "")
-    current, count, found = "", -1, None
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[(\[?)\s*([\w.\"'-]+)\s*\]", line)
+    current, count, found, quoted = "", -1, None, False
+    for number, line in enumerate(text.split("\n"), 1):
+        was, quoted = quoted, quoted ^ bool((line.count('"""') + line.count("'''")) % 2)
+        if was:
+            continue  # a string of several lines
+        header = re.match(r"\s*\[(\[?)\s*([\w.\"'-]+)\s*\]\]?\s*(?:#.*)?$", line)
         if header:
             current = header[2].strip("\"'")
             count += current == table
         in_table = current == table and (index is None or count == index)
         if header and in_table and found is None:
             found = number
-        pair = re.match(r"\s*([\w\"'-]+)\s*=", line)
-        if pair and in_table and pair[1].strip("\"'") == key:
+        pair = re.match(r"\s*([\w\"'.-]+)\s*=", line)
+        name = re.sub(r"[\"']", "", pair[1]) if pair else ""
+        if (in_table and key and name == key) or (not current and name == f"{table}.{key}"):
             return number
-        if pair and not current and pair[1].split(".")[0].strip("\"'") == table:
-            return number
-        # several keys on one line: `file = "a"  path = "b"` is not TOML, so the first key is enough
+        if not current and found is None and name.split(".")[0] == table:
+            found = number  # task.editable = […], or task = { … }
     return found
 
 

@@ -20,7 +20,7 @@ import anyio
 
 from autoresearch import git
 from autoresearch.contracts import Advance, Known, Place
-from autoresearch.errors import Refused, RepositoryError
+from autoresearch.errors import DiskFault, Refused, RepositoryError
 from autoresearch.git import Entry, Repository
 from autoresearch.history import History
 from autoresearch.records import Blob, Candidate, Edits, Experiment, Proposal, State
@@ -116,8 +116,14 @@ class GitWorkspace:
         Raises:
             RepositoryError: the names are taken.
         """
-        if self.repository.refs(self.ref("base")).get(self.ref("base")) == self.base:
+        standing = self.repository.refs(f"refs/autoresearch/{self.run}")
+        if standing == {self.ref("base"): self.base}:
             return  # a killed session came this far
+        if standing:
+            raise RepositoryError(
+                f"refs/autoresearch/{self.run} holds the candidates of an earlier run whose ledger is gone: "
+                "choose another name for this run"
+            )
         if self.repository.refs("refs/heads/autoresearch").get("refs/heads/autoresearch"):
             raise RepositoryError("a branch named 'autoresearch' is in the way of autoresearch/<run>: rename it first")
         if self.repository.resolve(self.branch) is not None:
@@ -199,7 +205,9 @@ class GitWorkspace:
                 continue
             if all(self.repository.has(oid) for oid in (commit, tree, *(e[1] for e in blobs.values() if e))):
                 return Candidate(n, tree, commit)
-        raise RepositoryError(f"the objects of experiment {n} do not stay in {self.repository.git_dir}: is a gc running?")
+        if git.full(self.location.git_dir):
+            raise DiskFault(f"no space left where {self.location.git_dir} lies")
+        raise RepositoryError(f"the objects of experiment {n} do not stay in {self.location.git_dir}: is a gc running?")
 
     def rebase(
         self, candidate: Candidate, parent: Candidate, onto: Candidate, at: float, known: Known, description: str

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from autoresearch.errors import RepositoryError
-from autoresearch.git import Entry, Location, Repository, command, environment
+from autoresearch.git import Entry, Location, Repository, command, environment, run
 from autoresearch.task.scope import Scope
 
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -22,20 +22,23 @@ def refuse_unfit(location: Location, repository: Repository) -> None:
     """
     if repository.resolve("HEAD") is None and not repository.refs("refs/heads"):
         raise RepositoryError(f"{location.top} has no commit yet: `git add` your files and `git commit` them first")
-    if repository.config("core.sparseCheckout") == "true":
+    if _configured(location, r"^core\.sparsecheckout$", "--type=bool") == ["true"]:
         raise RepositoryError(f"{location.top} is a sparse checkout: run `git sparse-checkout disable` first")
-    if repository.config("extensions.partialclone") or _has_promisor(repository):
+    partial = _configured(location, r"^(extensions\.partialclone|remote\..*\.(promisor|partialclonefilter))$", "--name-only")
+    if partial:
         raise RepositoryError(
-            f"{location.top} is a partial clone, whose files are fetched on demand: "
-            "run `git fetch --refetch --no-filter` or clone it without --filter"
+            f"{location.top} is a partial clone, whose files are fetched on demand: clone it without --filter, or run "
+            f"`git fetch --refetch --no-filter`, then {', '.join(f'`git config --unset {key}`' for key in partial)}"
         )
 
 
-def _has_promisor(repository: Repository) -> bool:
+def _configured(location: Location, key: str, form: str) -> list[str]:
+    """The values (or names) of the settings that match, as the user's work tree has them."""
     try:
-        return bool(repository.call("config", "--get-regexp", r"^remote\..*\.promisor$"))
+        rows = os.fsdecode(run("config", form, "--get-regexp", key, cwd=location.top)).splitlines()
     except RepositoryError:
-        return False
+        return []
+    return [row.rpartition(" ")[2] for row in rows]
 
 
 def refuse_files(files: Mapping[str, Entry], repository: Repository, scope: Scope, prefix: str) -> None:
