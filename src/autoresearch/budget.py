@@ -55,7 +55,7 @@ class Spending:
 
     def start(self) -> None:
         self.began = time.monotonic()
-        self.asked_before = self._experiments()
+        self.asked_before = max(0, self.history.decided - len(self.history.lost))  # open ones count for this session
 
     def _experiments(self) -> int:
         return max(0, len(self.history.experiments) - 1 - len(self.history.lost))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from tests.conftest import Toy
+
 from autoresearch.records import Kind
 from autoresearch.session import Wish
 from autoresearch.testing import Patch
-from tests.conftest import Toy
 
 
 def knob(value: float) -> Patch:
