@@ -18,7 +18,7 @@ from autoresearch.records import RunRecord
 from autoresearch.runners import LocalRunner, inputs
 from autoresearch.runners.local import Reading, classify
 from autoresearch.task import FILE, Scope, Task
-from autoresearch.workspace import GitWorkspace, survey
+from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.repository import TreeOptions
 
 _SETUP_LIMIT_S = 3600.0
@@ -91,7 +91,6 @@ class Assembly:
             cache=self.paths.run(self.run.run).cache,
             options=TreeOptions(links, places, setup),
         )
-        survey.refuse_files(workspace.files, workspace.repository, scope_of(task), self.location.prefix)
         return workspace
 
     def _setup(self, supervisor: Supervisor) -> Callable[[Path, Path], Awaitable[None]]:

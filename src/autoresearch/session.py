@@ -36,6 +36,11 @@ from autoresearch.workspace import survey
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
+def is_run_name(name: str) -> bool:
+    """Whether a name may be a run's, and its branch's."""
+    return NAME.fullmatch(name) is not None and ".." not in name and not name.endswith((".", ".lock"))
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What the caller asks of `run`; None leaves it to the task and the ledger.
@@ -168,8 +173,11 @@ class Session:
     def _choose(self) -> tuple[bool, RunRecord]:
         wish, runs = self.wish, self.ledger.runs()
         digest, _ = ruler(self.task)
-        if wish.name is not None and not NAME.fullmatch(wish.name):
-            raise SetupError(f"run name {wish.name!r}: expected small letters, digits, '.', '_' and '-', at most 64 of them")
+        if wish.name is not None and not is_run_name(wish.name):
+            raise SetupError(
+                f"run name {wish.name!r}: expected small letters, digits, '.', '_' and '-', at most 64 of them, "
+                "starting with a letter or digit, and not what git refuses in a branch ('..', a final '.' or '.lock')"
+            )
         if not wish.new and wish.start is None:
             known = next((r for r in runs if r.run == wish.name), None) if wish.name else self._newest(runs, digest)
             if known is not None:
@@ -263,19 +271,26 @@ class Session:
         repository = git.Repository(self.location.git_dir, scratch)
         try:
             survey.refuse_unfit(self.location, repository)
-            if self.wish.start is not None:
-                return self._from(repository, self.wish.start)
-            # HEAD of the work tree the user is in, which need not be the one of the shared git folder
-            head = git.run("rev-parse", "--verify", "HEAD^{commit}", cwd=self.project.folder).decode().strip()
-            scope = scope_of(self.task)
-            dirty = survey.uncommitted(self.location, scope, (FILE, self.task.task.instructions))
-            if not dirty:
-                return head
-            if self.wish.include_dirty or self._ask_dirty(dirty):
-                return survey.snapshot(self.location, repository, head, dirty, time.time())
-            return head
+            base = self._chosen(repository)
+            survey.refuse_files(
+                repository.files(repository.tree_of(base)), repository, scope_of(self.task), self.location.prefix
+            )
+            return base
         finally:
             repository.close()
+
+    def _chosen(self, repository: git.Repository) -> str:
+        if self.wish.start is not None:
+            return self._from(repository, self.wish.start)
+        # HEAD of the work tree the user is in, which need not be the one of the shared git folder
+        head = git.run("rev-parse", "--verify", "HEAD^{commit}", cwd=self.project.folder).decode().strip()
+        scope = scope_of(self.task)
+        dirty = survey.uncommitted(self.location, scope, (FILE, self.task.task.instructions))
+        if not dirty:
+            return head
+        if self.wish.include_dirty or self._ask_dirty(dirty):
+            return survey.snapshot(self.location, repository, head, dirty, time.time())
+        return head
 
     def _ask_dirty(self, dirty: list[str]) -> bool:
         shown = ", ".join(dirty[:5]) + (f" and {len(dirty) - 5} more" if len(dirty) > 5 else "")

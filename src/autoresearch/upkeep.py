@@ -33,6 +33,7 @@ class Upkeep:
     async def at_end(self) -> Gain | None:
         """The last checks, then the final comparison if acceptance makes one."""
         await self._periodic_checks(self._books.history.decided, last=True)
+        self.follow()
         while not isinstance(step := self._next("final", 0), Done):
             assert isinstance(step, Measure)
             await self._bench.measure(0, step)
@@ -94,6 +95,11 @@ class Upkeep:
             decided = {e.n: e for e in books.parts.ledger.events(books.options.run) if e.kind == "decided"}
             for n in late:
                 self.advance(n, decided[n])
+        self.follow()
+
+    def follow(self) -> None:
+        """Let the branch follow to the line's tip if it has become free."""
+        books, history = self._books, self._books.history
         if history.tip != history.left_at and books.parts.workspace.follow(history.tip, history.left_at).moved:
             books.note(None, "followed", commit=history.tip)
 

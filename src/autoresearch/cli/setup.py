@@ -14,10 +14,10 @@ from typing import Any
 import anyio
 
 from autoresearch import git, machine
-from autoresearch.assembly import Assembly
+from autoresearch.assembly import Assembly, scope_of
 from autoresearch.books import Bound
 from autoresearch.cli.start import confirmer
-from autoresearch.errors import AutoresearchError, SetupError
+from autoresearch.errors import AutoresearchError, SetupError, ungrouped
 from autoresearch.ledger import MemoryLedger
 from autoresearch.paths import cache_root
 from autoresearch.process import Supervisor
@@ -27,6 +27,7 @@ from autoresearch.session import Project
 from autoresearch.task import FILE, Task, load
 from autoresearch.task.load import parse
 from autoresearch.task.units import show_seconds
+from autoresearch.workspace import survey
 
 PROGRAM = "program.md"
 
@@ -173,8 +174,11 @@ def check_task(folder: Path, *, as_json: bool, yes: bool) -> int:
     location = project.location(confirmer(yes))
     head = git.run("rev-parse", "--verify", "HEAD^{commit}", cwd=project.folder).decode().strip()
     run = RunRecord(run=".check", task=task.task.name, metric=task.metric.name, base=head, seed=0, python=sys.executable)
-    assembly = Assembly(project.paths, location, task, run, MemoryLedger())
-    reports, failed = anyio.run(_measure_twice, assembly)
+    with ungrouped():
+        survey.refuse(location, project.paths.run(run.run).cache / "scratch", head, scope_of(task))
+        project.paths.make()
+        assembly = Assembly(project.paths, location, task, run, MemoryLedger())
+        reports, failed = anyio.run(_measure_twice, assembly)
     found = _finding(task, assembly.options().guards, reports, failed)
     if as_json:
         sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")

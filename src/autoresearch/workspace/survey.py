@@ -61,6 +61,20 @@ def refuse_files(files: Mapping[str, Entry], repository: Repository, scope: Scop
             )
 
 
+def refuse(location: Location, scratch: Path, commit: str, scope: Scope) -> None:
+    """Refuse a repository, or a commit of it, that no tree can be built from.
+
+    Raises:
+        RepositoryError: naming the remedy.
+    """
+    repository = Repository(location.git_dir, scratch)
+    try:
+        refuse_unfit(location, repository)
+        refuse_files(repository.files(repository.tree_of(commit)), repository, scope, location.prefix)
+    finally:
+        repository.close()
+
+
 def uncommitted(location: Location, scope: Scope, own: tuple[str, ...]) -> list[str]:
     """Paths that a new run would not see as they are: modified tracked files, untracked ones that match `editable`.
 
