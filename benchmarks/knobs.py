@@ -3,12 +3,14 @@
     python benchmarks/knobs.py --seeds 30 --evaluations 60
 
 Prints JSON: for each function the medians of the best value, how often knobs is better, and the p value of a one-sided
-Wilcoxon signed-rank test of "knobs is worse" (Wilcoxon 1945, normal approximation). Exit code 1 if it is below 5 % anywhere. Both start with the same default settings measured; TPE is told them as its first trial.
+Wilcoxon signed-rank test of "knobs is worse" (Wilcoxon 1945, normal approximation). Exit code 1 if it is below 5 % anywhere.
+Both start with the same default settings measured; TPE is told them as its first trial.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import random
@@ -34,7 +36,7 @@ def sphere(x: Mapping[str, float]) -> float:
 
 def rosenbrock(x: Mapping[str, float]) -> float:
     v = list(x.values())
-    return sum(100 * (b - a * a) ** 2 + (1 - a) ** 2 for a, b in zip(v, v[1:], strict=False))
+    return sum(100 * (b - a * a) ** 2 + (1 - a) ** 2 for a, b in itertools.pairwise(v))
 
 
 def ackley(x: Mapping[str, float]) -> float:

@@ -236,14 +236,13 @@ def start(experiments: int, repeats: int) -> dict[str, Any]:
     with workbench() as folder:
         project = folder / "long"
         fill(project, experiments)
-        answer = {
+        return {
             "experiments": experiments,
             "help_s": timed("--help", cwd=project),
             "status_s": timed("status", cwd=project),
             "first_proposal_command_s": first_proposal(project, "command", repeats),
             "first_proposal_knobs_s": first_proposal(project, "knobs", repeats),
         }
-    return answer
 
 
 def first_proposal(project: Path, kind: str, repeats: int) -> float:

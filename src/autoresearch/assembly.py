@@ -83,7 +83,7 @@ class Assembly:
         task = self.task
         links, places = inputs.resolve(self.paths.project, task.evaluate.inputs)
         setup = self._setup(supervisor) if task.evaluate.setup else None
-        workspace = GitWorkspace(
+        return GitWorkspace(
             self.location,
             scope_of(task),
             run=self.run.run,
@@ -91,7 +91,6 @@ class Assembly:
             cache=self.paths.run(self.run.run).cache,
             options=TreeOptions(links, places, setup),
         )
-        return workspace
 
     def _setup(self, supervisor: Supervisor) -> Callable[[Path, Path], Awaitable[None]]:
         names = self.paths.run(self.run.run)

@@ -151,36 +151,44 @@ class History:
     def install(self, event: ChainedEvent, experiment: Experiment | None, run: RunRecord) -> None:
         """Take in what `advance` and `advance_run` made of one committed event."""
         self.run = run
-        if not self.tip:
-            self.tip = self.left_at = run.base
+        self.take_branch(event)
+        if experiment is not None:
+            self._take_experiment(event, experiment)
+        if event.kind == "rolled_back":
+            self.roll_back(int(event.body["to"]))
+        elif event.kind == "note":
+            self.take_note(event)
+
+    def take_branch(self, event: ChainedEvent) -> None:
+        """Where the line of incumbents and the branch stand."""
+        if not self.tip and self.run is not None:
+            self.tip = self.left_at = self.run.base
         if event.kind in ("advanced", "rolled_back"):
             self.tip = event.body["commit"]
             self.left_at = self.tip if event.body["moved"] else self.left_at
-        if experiment is not None:
-            self._install(event, experiment)
-        elif event.kind == "note" and event.body.get("what") == "lost":
+        elif event.kind == "note" and event.body.get("what") == "followed":
+            self.left_at, self.held_back = event.body["commit"], False
+        elif event.kind == "note" and event.body.get("what") == "branch":
+            self.held_back = True
+
+    def take_note(self, event: ChainedEvent) -> None:
+        """Notes that mean something for the experiments."""
+        what = event.body.get("what")
+        if what == "checked":
+            self.checked = len(self.line)
+        elif what == "lost":
             for n in event.body["experiments"]:
                 self.lost.add(n)
                 self.experiments[n] = replace(self.experiments[n], lost=True)
-        if event.kind == "rolled_back":
-            self._roll_back(int(event.body["to"]))
-        elif event.kind == "note":
-            self._note(event.body)
 
-    def _note(self, body: Mapping[str, Any]) -> None:
-        match body.get("what"):
-            case "checked":
-                self.checked = len(self.line)
-            case "branch":
-                self.held_back = True
-            case "followed":
-                self.left_at, self.held_back = body["commit"], False
-
-    def _install(self, event: ChainedEvent, experiment: Experiment) -> None:
+    def _take_experiment(self, event: ChainedEvent, experiment: Experiment) -> None:
         n = experiment.n
         if n == len(self.experiments):
             self.experiments.append(experiment)
         else:
+            old = self.experiments[n]
+            if old.rolled_back or old.lost:
+                experiment = replace(experiment, rolled_back=old.rolled_back, lost=old.lost)
             self.experiments[n] = experiment
         if event.kind == "measured":
             self.evaluations += 1
@@ -190,11 +198,16 @@ class History:
         elif event.kind == "frozen" and not experiment.rebased:
             self.trees.setdefault(experiment.tree, n)
         elif event.kind == "decided":
-            if experiment.kept:
-                self.line.append(n)
-            self.incumbents.append(self.line[-1] if self.line else 0)
+            self.take_decision(experiment)
 
-    def _roll_back(self, to: int) -> None:
+    def take_decision(self, experiment: Experiment) -> None:
+        """Experiments are decided in the order of numbers."""
+        if experiment.kept:
+            self.line.append(experiment.n)
+        self.incumbents.append(self.line[-1] if self.line else 0)
+
+    def roll_back(self, to: int) -> None:
+        """Take kept changes out of the line; their records say so."""
         while self.line and self.line[-1] != to:
             n = self.line.pop()
             self.experiments[n] = replace(self.experiments[n], rolled_back=True)

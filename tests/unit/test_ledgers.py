@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.errors import LedgerError
+from autoresearch.history import History
 from autoresearch.ledger import MemoryLedger, SqliteLedger
 from autoresearch.ledger.sqlite import network_filesystem
 from autoresearch.records import Event
@@ -41,6 +42,24 @@ class TestSqliteLedger(LedgerConformance):
         again = SqliteLedger(ledger.path)
         assert again.history("r").experiments == ledger.history("r").experiments
         assert [r.run for r in again.runs()] == ["r"]
+        again.close()
+
+    def test_history_from_the_tables_is_the_fold_of_the_events(self, ledger: SqliteLedger) -> None:
+        ledger.append("r", start(), *experiment(0), *experiment(1), Event("note", 1, {"what": "checked"}))
+        ledger.append("r", *experiment(2), *experiment(3)[:4])
+        ledger.append("r", Event("frozen", 3, {"tree": "other", "commit": "c", "rebased": True}), experiment(3)[4])
+        ledger.append("r", Event("advanced", 3, {"commit": "c3", "tree": "other", "moved": False}))
+        ledger.append("r", Event("rolled_back", 3, {"to": 1, "words": "", "commit": "c4", "tree": "t", "moved": True}))
+        ledger.append("r", *experiment(4, "crash"), *experiment(5)[:2])
+        ledger.append("r", Event("note", None, {"what": "lost", "experiments": [4]}))
+        ledger.append("r", Event("run_stopped", None, {"status": "open", "reason": "stopped", "worked_s": 3.0}))
+        ledger.append("r", Event("run_started", None, {}, at=500.0), Event("note", None, {"what": "x"}, at=507.0))
+        ledger.append("r", Event("run_started", None, {}, at=600.0))
+        folded = History()
+        for event in ledger.events("r"):
+            folded.take(event)
+        again = SqliteLedger(ledger.path, read_only=True)
+        assert again.history("r") == folded
         again.close()
 
     def test_changed_event_breaks_the_chain_and_is_named(self, ledger: SqliteLedger) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from autoresearch.errors import DiskFault, LedgerError
 from autoresearch.history import Fold, History
-from autoresearch.ledger import chain
+from autoresearch.ledger import chain, views
 from autoresearch.records import ChainedEvent, Event, Experiment, Gain, Request, RunRecord
 
 FORMAT = 1  # of the events: a program that knows less refuses the file
@@ -43,14 +43,14 @@ DROP TABLE IF EXISTS runs; DROP TABLE IF EXISTS experiments; DROP TABLE IF EXIST
 CREATE TABLE runs (run TEXT PRIMARY KEY, status TEXT NOT NULL, started_at REAL NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE experiments (
   run TEXT NOT NULL, n INTEGER NOT NULL, stage TEXT NOT NULL, verdict TEXT, reason TEXT, value REAL, tree TEXT,
-  description TEXT, PRIMARY KEY (run, n)) WITHOUT ROWID;
+  description TEXT, body TEXT NOT NULL, PRIMARY KEY (run, n));
 CREATE TABLE measurements (
   run TEXT NOT NULL, n INTEGER NOT NULL, i INTEGER NOT NULL, of INTEGER NOT NULL, arm TEXT NOT NULL,
   phase TEXT NOT NULL, seed INTEGER NOT NULL, outcome TEXT NOT NULL, metrics TEXT NOT NULL, duration_s REAL NOT NULL,
   PRIMARY KEY (run, n, i)) WITHOUT ROWID;
 """
 _PUT_RUN = "INSERT OR REPLACE INTO runs VALUES (?,?,?,?)"
-_PUT_EXPERIMENT = "INSERT OR REPLACE INTO experiments VALUES (?,?,?,?,?,?,?,?)"
+_PUT_EXPERIMENT = "INSERT OR REPLACE INTO experiments VALUES (?,?,?,?,?,?,?,?,?)"
 _PUT_MEASUREMENT = "INSERT OR REPLACE INTO measurements VALUES (?,?,?,?,?,?,?,?,?,?)"
 _PUT_EVENT = "INSERT INTO events (run,n,attempt,kind,at,body,prev,hash) VALUES (?,?,?,?,?,?,?,?)"
 _NETWORK = frozenset(
@@ -197,7 +197,9 @@ class SqliteLedger:
                 self._db.execute(statement)
             self._histories.clear()
             for (run,) in self._db.execute("SELECT DISTINCT run FROM events").fetchall():
-                history = self.history(run)
+                history = self._histories[run] = History()
+                for event in self.events(run):
+                    history.take(event)
                 assert history.run is not None
                 self._put_run(history.run)
                 for experiment in history.experiments:
@@ -219,10 +221,7 @@ class SqliteLedger:
 
     def history(self, run: str) -> History:
         if run not in self._histories:
-            history = History()
-            for event in self.events(run):
-                history.take(event)
-            self._histories[run] = history
+            self._histories[run] = views.load(self._db, run)
         return self._histories[run]
 
     def events(self, run: str, *, after: int = 0) -> Iterator[ChainedEvent]:
@@ -286,7 +285,7 @@ class SqliteLedger:
 
 def _experiment_row(run: str, e: Experiment) -> tuple[Any, ...]:
     kind, reason = (e.verdict.kind.value, e.verdict.reason) if e.verdict else (None, None)
-    return (run, e.n, e.stage, kind, reason, e.value, e.tree, e.description)
+    return (run, e.n, e.stage, kind, reason, e.value, e.tree, e.description, views.dump(e))
 
 
 def _measurement_row(run: str, e: Experiment, i: int) -> tuple[Any, ...]:

@@ -34,6 +34,8 @@ class Groups:
     def __init__(self) -> None:
         self._free: list[Group] = []
         self._made = 0
+        self._entered: list[str] = []
+        self._memory, self._pids = _own("memory"), _own("pids")
         self.version = self._probe()
 
     def _probe(self) -> int:
@@ -44,36 +46,67 @@ class Groups:
                 return version
         return 0
 
+    def _enter(self) -> None:
+        """Move this process into the first memory group and a group that bounds processes: its children inherit both.
+
+        Moving each child costs more than all else of its start. What this process itself holds was charged before.
+        """
+        _write(f"{self._memory}/{self._name(1)}/cgroup.procs", "0")
+        self._entered.append(self._memory)
+        if self._pids:
+            try:
+                folder = f"{self._pids}/{self._name(0)}"
+                _sweep(self._pids)
+                os.mkdir(folder)
+                _write(f"{folder}/pids.max", str(_PIDS_MAX))
+                _write(f"{folder}/cgroup.procs", "0")
+                self._entered.append(self._pids)
+            except OSError:
+                pass  # a bound less: the fork bomb meets the kernel's own
+
+    def _leave(self) -> None:
+        for parent in self._entered:
+            try:
+                _write(f"{parent}/cgroup.procs", "0")
+                _rmdir(f"{parent}/{self._name(0)}")
+            except OSError:
+                pass  # the next supervisor sweeps it away
+        self._entered.clear()
+
+    def _name(self, number: int) -> str:
+        return f"autoresearch-{os.getpid()}-{number}"
+
     def take(self) -> Group | None:
         if not self.version:
             return None
-        group = self._free.pop() if self._free else self._make(self.version)
+        group = self._free.pop(0) if self._free else self._make(self.version)
         if group is not None:
             group.begin()
         return group
 
     def give_back(self, group: Group | None) -> None:
         if group is not None and group.usable():
-            self._free.append(group)
+            self._free.insert(0 if group.first else len(self._free), group)
 
     def close(self) -> None:
+        self._leave()
         for group in self._free:
             group.remove()
         self._free.clear()
 
     def _make(self, version: int) -> Group | None:
         self._made += 1
-        name = f"autoresearch-{os.getpid()}-{self._made}"
+        name = self._name(self._made)
         try:
             if version == 1:
-                memory, pids = _own("memory"), _own("pids")
-                if not os.path.exists(f"{memory}/memory.max_usage_in_bytes") and not os.path.exists(
-                    f"{memory}/memory.usage_in_bytes"
-                ):
+                memory, first = self._memory, self._made == 1
+                if not os.path.exists(f"{memory}/memory.usage_in_bytes"):
                     return None
                 _sweep(memory)
-                _sweep(pids)
-                return Group1(f"{memory}/{name}", f"{pids}/{name}" if pids else "")
+                group = Group1(f"{memory}/{name}", inherited=first)
+                if first:
+                    self._enter()
+                return group
             own = _own("")
             for parent in (own, os.path.dirname(own)):
                 with open(f"{parent}/cgroup.subtree_control") as file:
@@ -125,6 +158,7 @@ class Group:
     """One group. Peak memory is what was charged at most, less file pages that were only cached."""
 
     way = ""
+    first = False  # the one whose jobs need not be moved
 
     def begin(self) -> None: ...
 
@@ -152,47 +186,38 @@ class Group:
 class Group1(Group):
     way = "cgroup1"
 
-    def __init__(self, memory: str, pids: str) -> None:
-        self._memory, self._pids = memory, pids
+    def __init__(self, memory: str, *, inherited: bool = False) -> None:
+        self._memory = memory
         os.mkdir(memory)
-        if pids:
-            try:
-                os.mkdir(pids)
-                _write(f"{pids}/pids.max", str(_PIDS_MAX))
-            except OSError:
-                self._pids = ""
+        self.first = inherited
+        self._limit_mb = self._stat()["hierarchical_memory_limit"] / MB
         self._before = self._cached = self._oom = 0
         self._held = 0.0
 
     def begin(self) -> None:
+        stat = self._stat()
         self._before = _number(f"{self._memory}/memory.usage_in_bytes")
-        self._cached = self._cache()
-        self._held = self._anonymous_mb()  # shared memory that an earlier job left
+        self._cached = _file_pages(stat)
+        self._held = _anonymous_mb(stat)  # our own, and shared memory that an earlier job left
         _write(f"{self._memory}/memory.max_usage_in_bytes", "0")
         self._oom = _table(f"{self._memory}/memory.oom_control").get("oom_kill", 0)
 
-    def _cache(self) -> int:
-        stat = _table(f"{self._memory}/memory.stat")
-        return stat.get("total_cache", 0) - stat.get("total_shmem", 0)
+    def _stat(self) -> dict[str, int]:
+        return _table(f"{self._memory}/memory.stat")
 
     def join(self) -> None:
-        _write(f"{self._memory}/cgroup.procs", "0")
-        if self._pids:
-            _write(f"{self._pids}/cgroup.procs", "0")
+        if not self.first:
+            _write(f"{self._memory}/cgroup.procs", "0")
 
     def peak_mb(self) -> float | None:
         peak = _number(f"{self._memory}/memory.max_usage_in_bytes") - self._before
-        return max(0, peak - max(0, self._cache() - self._cached)) / MB
-
-    def _anonymous_mb(self) -> float:
-        stat = _table(f"{self._memory}/memory.stat")
-        return (stat.get("total_rss", 0) + stat.get("total_shmem", 0)) / MB
+        return max(0, peak - max(0, _file_pages(self._stat()) - self._cached)) / MB
 
     def held_mb(self) -> float:
-        return self._anonymous_mb() - self._held
+        return _anonymous_mb(self._stat()) - self._held
 
     def limit_mb(self) -> float | None:
-        return _table(f"{self._memory}/memory.stat")["hierarchical_memory_limit"] / MB
+        return self._limit_mb
 
     def oom_kills(self) -> int:
         return _table(f"{self._memory}/memory.oom_control").get("oom_kill", 0) - self._oom
@@ -202,8 +227,14 @@ class Group1(Group):
 
     def remove(self) -> None:
         _rmdir(self._memory)
-        if self._pids:
-            _rmdir(self._pids)
+
+
+def _file_pages(stat: dict[str, int]) -> int:
+    return stat.get("total_cache", 0) - stat.get("total_shmem", 0)
+
+
+def _anonymous_mb(stat: dict[str, int]) -> float:
+    return (stat.get("total_rss", 0) + stat.get("total_shmem", 0)) / MB
 
 
 class Group2(Group):

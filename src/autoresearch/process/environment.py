@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,16 +63,15 @@ def clean(scratch: Path, *, passed: Sequence[str] = ()) -> dict[str, str]:
 
 
 def _renew(folder: Path) -> None:
+    """An empty folder of ours at that path."""
     try:
-        os.mkdir(folder, 0o700)
-        return
-    except FileExistsError:
-        pass
-    try:
-        os.rmdir(folder)  # the usual case: nothing was left in it
+        if os.lstat(folder).st_mode == stat.S_IFDIR | 0o700 and not os.listdir(folder):
+            return  # as we left it
     except OSError:
+        pass
+    if os.path.lexists(folder):
         remove(folder)
-    os.makedirs(folder, 0o700)
+    os.mkdir(folder, 0o700)
 
 
 def remove(folder: Path) -> None:
