@@ -38,13 +38,15 @@ def measure(folder: Path, seed: int) -> float:
     return float(found[1])
 
 
-def one(seed: int, experiments: int, pairs: int, work: Path) -> dict[str, object]:
+def one(seed: int, experiments: int, pairs: int, work: Path, pictures: Path | None) -> dict[str, object]:
     """One demo and its re-measurement."""
     folder = work / f"demo-{seed}"
     command = [sys.executable, "-m", "autoresearch", "demo", "--n", str(experiments), "--seed", str(seed)]
     began = time.monotonic()
     subprocess.run([*command, "--folder", str(folder)], check=True, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - began
+    if pictures is not None:
+        shutil.copyfile(next(folder.glob(".autoresearch/*/progress.png")), pictures / f"seed-{seed}.png")
     branch = subprocess.run(
         ["git", "for-each-ref", "--format=%(refname)", "refs/heads/autoresearch"],
         cwd=folder,
@@ -90,13 +92,14 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--experiments", type=int, default=40)
     parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument("--pictures", type=Path, help="copy each run's picture into this folder")
     args = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="demo-seeds-"))
     os.environ["AUTORESEARCH_CACHE"] = str(work / "cache")
     rows = []
     try:
         for seed in range(args.first, args.first + args.seeds):
-            rows.append(one(seed, args.experiments, args.pairs, work))
+            rows.append(one(seed, args.experiments, args.pairs, work, args.pictures))
             print(json.dumps(rows[-1]), flush=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)

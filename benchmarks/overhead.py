@@ -39,7 +39,7 @@ EVALUATE = "v = float(open('value.txt').read())\nprint(f'score: {v}')\n"
 TASK = """\
 [task]
 name = "overhead"
-editable = ["value.txt"]
+editable = ["value.txt", "knobs.json"]
 [evaluate]
 command = "python evaluate.py"
 timeout = "60s"
@@ -75,12 +75,13 @@ def home_folder() -> Path:
 
 def make_project(folder: Path, files: int) -> None:
     folder.mkdir(parents=True)
-    for i in range(files - 4):
+    for i in range(files - 5):
         path = folder / f"d{i // 100:03d}" / f"f{i}.py"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"x = {i}\n" * 20)
     for name, text in {
         "value.txt": "100\n",
+        "knobs.json": '{"rate": 0.01, "width": 64, "norm": true}\n',
         "evaluate.py": EVALUATE,
         "autoresearch.toml": TASK,
         ".gitignore": "run.log\nresults.tsv\n",
@@ -248,9 +249,7 @@ def start(experiments: int, repeats: int) -> dict[str, Any]:
 def first_proposal(project: Path, kind: str, repeats: int) -> float:
     """From the start of `autoresearch run` to the event that a proposal begins (command) or is made (knobs)."""
     table = 'kind = "knobs"' if kind == "knobs" else 'kind = "command"\ncommand = "sh -c \'exit 1\'"'
-    editable = 'editable = ["value.txt", "knobs.json"]'
-    text = TASK.replace('editable = ["value.txt"]', editable) if kind == "never" else TASK
-    (project / "autoresearch.toml").write_text(f"{text}[proposer]\n{table}\n")
+    (project / "autoresearch.toml").write_text(f"{TASK}[proposer]\n{table}\n")
     found = []
     for _ in range(repeats):
         began = time.perf_counter()
@@ -260,7 +259,7 @@ def first_proposal(project: Path, kind: str, repeats: int) -> float:
         ledger = Project(project).ledger(read_only=True)
         events = list(ledger.events(ledger.runs()[-1].run))
         ledger.close()
-        asked = [e.at for e in events if e.kind in ("proposed", "asked")][-1]
+        asked = [e.at for e in events if e.kind == ("proposed" if kind == "knobs" else "asked")][-1]
         found.append(asked - (time.time() - (time.perf_counter() - began)))
     return round(statistics.median(found), 3)
 

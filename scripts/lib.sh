@@ -46,6 +46,7 @@ make_environment() {
     fi
     install --require-hashes -r "$root/requirements/$kind.txt"
     install --no-deps -e "$root"
+    "$venv/bin/python" -m compileall -q "$root/src/autoresearch" || true  # starts are quicker; where it cannot be written they are not
     printf '%s\n' "$root" >"$venv/root"
     stamp "$kind" >"$venv/stamp-$kind"
 }
@@ -68,7 +69,7 @@ stamp() {
 install() {
     local uv log=$venv/install.log
     if uv=$(get_uv 2>>"$log"); then
-        "$uv" pip install --quiet --python "$venv/bin/python" "$@" 2>>"$log" && return
+        "$uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" "$@" 2>>"$log" && return
         echo "uv could not install (see $log): trying pip, which takes longer" >&2
     fi
     run_pip install --quiet "$@" || fail "cannot install: the messages above and $log say why"

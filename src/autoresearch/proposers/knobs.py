@@ -135,6 +135,8 @@ class Search:
         minimize: bool,
         rng: random.Random,
     ) -> Settings:
+        if len(results) <= len(knobs):
+            return _screen(knobs, here, len(results) - 1, step, rng)
         draw = rng.random()
         kept = [s for s, e in results if e.kept and not e.rolled_back]
         if draw < 0.15 and len(kept) > 1:
@@ -235,6 +237,15 @@ def _step_length(results: Sequence[tuple[Settings, Experiment]]) -> float:
             step *= 1.4 if e.kept else 1.4**-0.25
         step = min(max(step, _SHORTEST), _LONGEST)
     return step
+
+
+def _screen(knobs: Sequence[Knob], here: Settings, turn: int, step: float, rng: random.Random) -> Settings:
+    """One constant after another, alone: first switches and choices, then numbers in any order."""
+    deck = list(range(len(knobs)))
+    random.Random(len(knobs)).shuffle(deck)
+    deck.sort(key=lambda i: knobs[i].kind != "choice")
+    knob = knobs[deck[turn % len(knobs)]]
+    return {**here, knob.name: _step_from(knob, here[knob.name], step, rng)}
 
 
 def _local(
