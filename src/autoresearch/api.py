@@ -30,7 +30,7 @@ from autoresearch.records import Direction, Event, Experiment, RunRecord
 from autoresearch.report import summary
 from autoresearch.runners.callables import CallableRunner, Threads
 from autoresearch.session import Project, Session, Wish
-from autoresearch.task.units import effect, seconds
+from autoresearch.taskfile.units import effect, seconds
 from autoresearch.workspace.states import StateWorkspace, decode, encode
 
 
@@ -259,12 +259,13 @@ def in_thread(main: Callable[[], Any], interrupt: Callable[[], None]) -> Any:
             box["error"] = error
         finally:
             started.set()
+            finished.set()
 
-    thread = threading.Thread(target=work, name="autoresearch")
-    thread.start()
-    while thread.is_alive():
+    finished = threading.Event()  # not join: interrupted, it takes the thread for ended (CPython 3.11)
+    threading.Thread(target=work, name="autoresearch").start()
+    while not finished.is_set():
         try:
-            thread.join(0.2 if threading.current_thread() is threading.main_thread() else None)
+            finished.wait()
         except KeyboardInterrupt:
             started.wait()
             try:

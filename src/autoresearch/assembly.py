@@ -17,7 +17,7 @@ from autoresearch.process.environment import argv, clean
 from autoresearch.records import RunRecord
 from autoresearch.runners import LocalRunner, inputs
 from autoresearch.runners.local import Reading, classify
-from autoresearch.task import FILE, Scope, Task
+from autoresearch.taskfile import FILE, Scope, Task
 from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.repository import TreeOptions
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from autoresearch.contracts import Brief
 from autoresearch.records import Experiment
 from autoresearch.report import show_number
-from autoresearch.task import Task
+from autoresearch.taskfile import Task
 
 _RECENT = 20
 _OPERATIONS = {

@@ -189,7 +189,7 @@ class Loop:
             return Proposal(failure=("proposer_timeout", f"no proposal within {limit_s:.0f} s"))
         except (DiskFault, RunnerLost) as fault:
             raise Ended(fault_ending(fault)) from fault
-        except Exhausted:
+        except (Exhausted, SetupError):
             raise
         except Exception as error:  # the experiment's edge: it becomes the verdict's words
             return Proposal(failure=("proposer_crash", describe(error)))

@@ -30,7 +30,7 @@ from autoresearch.plot import Plotter
 from autoresearch.process import Supervisor
 from autoresearch.records import ChainedEvent, Event, RunRecord
 from autoresearch.report import ResultsTable
-from autoresearch.task import FILE, Task, load, ruler
+from autoresearch.taskfile import FILE, Task, load, ruler
 from autoresearch.workspace import survey
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")

@@ -13,7 +13,7 @@ from autoresearch import git as plumbing
 from autoresearch.errors import Refused, RepositoryError
 from autoresearch.records import Blob, Candidate, Edits, Proposal
 from autoresearch.session import Wish
-from autoresearch.task import Scope
+from autoresearch.taskfile import Scope
 from autoresearch.testing import Patch
 from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.repository import TreeOptions

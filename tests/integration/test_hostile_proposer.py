@@ -15,7 +15,7 @@ from autoresearch.errors import Refused
 from autoresearch.git import locate
 from autoresearch.records import Blob, Kind, Proposal
 from autoresearch.session import Wish
-from autoresearch.task import Scope
+from autoresearch.taskfile import Scope
 from autoresearch.testing import Patch
 from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.repository import TreeOptions

@@ -21,7 +21,7 @@ from tests.conftest import EVALUATE, TASK, Toy, git
 from autoresearch.git import locate
 from autoresearch.records import Blob, Candidate, Edits, Kind, Proposal
 from autoresearch.session import Wish
-from autoresearch.task import Scope
+from autoresearch.taskfile import Scope
 from autoresearch.testing import Patch
 from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.repository import TreeOptions

@@ -23,8 +23,8 @@ from autoresearch.errors import TaskError
 from autoresearch.ledger import MemoryLedger
 from autoresearch.records import Event, Experiment, Measurement
 from autoresearch.report import experiment_row, summary
-from autoresearch.task.load import parse
-from autoresearch.task.schema import LATER, LATER_VALUES, Task
+from autoresearch.taskfile.load import parse
+from autoresearch.taskfile.schema import LATER, LATER_VALUES, Task
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(p for p in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")))

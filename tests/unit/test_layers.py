@@ -19,7 +19,7 @@ FACES = {"__init__", "__main__", "cli", "api", "session", "assembly", "brief", "
 LOOP = {"loop", "books", "bench", "upkeep", "budget", "slots"}
 SIBLINGS = {"strategies", "proposers", "acceptance", "runners", "workspace", "ledger"}
 TOOLS = {"process", "git", "sandbox", "machine", "lock", "paths"}
-GROUND = {"task", "records", "contracts", "errors", "history", "text"}
+GROUND = {"taskfile", "records", "contracts", "errors", "history", "text"}
 LAYERS = (FACES, LOOP, SIBLINGS, TOOLS, GROUND)
 
 READERS = {"brief", "report", "plot"}  # they stand beside the faces, and see records only

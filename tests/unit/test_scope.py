@@ -6,8 +6,8 @@ import warnings
 
 import pytest
 
-from autoresearch.task import Scope
-from autoresearch.task.scope import is_pattern, matches
+from autoresearch.taskfile import Scope
+from autoresearch.taskfile.scope import is_pattern, matches
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from autoresearch.errors import TaskError
-from autoresearch.task import FILE, Task, load, ruler
-from autoresearch.task.load import locate, parse
-from autoresearch.task.units import Effect
+from autoresearch.taskfile import FILE, Task, load, ruler
+from autoresearch.taskfile.load import locate, parse
+from autoresearch.taskfile.units import Effect
 
 BASE = {
     "task": ['editable = ["a.py"]'],

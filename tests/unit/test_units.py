@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.task.units import Effect, effect, seconds, show_seconds, size
+from autoresearch.taskfile.units import Effect, effect, seconds, show_seconds, size
 
 
 @pytest.mark.parametrize(

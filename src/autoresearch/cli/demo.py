@@ -10,8 +10,8 @@ from pathlib import Path
 from autoresearch.cli.start import Flags, run_command
 from autoresearch.errors import SetupError
 from autoresearch.session import Project
-from autoresearch.task import FILE, load
-from autoresearch.task.schema import Budget
+from autoresearch.taskfile import FILE, load
+from autoresearch.taskfile.schema import Budget
 from autoresearch.workspace.survey import git_init
 
 EXAMPLE = "nanolm"

@@ -26,8 +26,8 @@ from autoresearch.report import (
     tsv_row,
 )
 from autoresearch.session import Project
-from autoresearch.task import FILE
-from autoresearch.task.units import show_seconds
+from autoresearch.taskfile import FILE
+from autoresearch.taskfile.units import show_seconds
 
 
 def _print(*lines: str) -> None:

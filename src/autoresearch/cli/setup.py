@@ -24,9 +24,9 @@ from autoresearch.process import Supervisor
 from autoresearch.records import Candidate, Order, Outcome, Report, RunRecord
 from autoresearch.report import show_number
 from autoresearch.session import Project
-from autoresearch.task import FILE, Task, load
-from autoresearch.task.load import parse
-from autoresearch.task.units import show_seconds
+from autoresearch.taskfile import FILE, Task, load
+from autoresearch.taskfile.load import parse
+from autoresearch.taskfile.units import show_seconds
 from autoresearch.workspace import survey
 
 PROGRAM = "program.md"
@@ -123,7 +123,7 @@ def _ask(given: Answers, guess: Answers, *, yes: bool) -> Answers:
 
 
 def _existing(folder: Path, edit: list[str]) -> None:
-    from autoresearch.task.scope import is_pattern
+    from autoresearch.taskfile.scope import is_pattern
 
     for path in edit:
         if not is_pattern(path) and not (folder / path).exists():

@@ -21,8 +21,8 @@ from autoresearch.errors import SetupError, ungrouped
 from autoresearch.loop import Loop
 from autoresearch.report import last_lines
 from autoresearch.session import Project, Session, Wish
-from autoresearch.task import FILE, Task
-from autoresearch.task.units import seconds
+from autoresearch.taskfile import FILE, Task
+from autoresearch.taskfile.units import seconds
 
 
 @dataclass(frozen=True, slots=True)

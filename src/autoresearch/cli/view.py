@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from autoresearch.history import History
 from autoresearch.records import ChainedEvent, Experiment
 from autoresearch.report import counts, experiment_row, show_change, show_counts, show_number, summary
-from autoresearch.task import Task
-from autoresearch.task.units import show_seconds
+from autoresearch.taskfile import Task
+from autoresearch.taskfile.units import show_seconds
 
 _MARKS = {"keep": "keep", "discard": "discard", "crash": "crash", "timeout": "timeout", "invalid": "invalid"}
 

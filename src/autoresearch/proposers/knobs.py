@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoresearch.contracts import Brief, FileDraft
-from autoresearch.errors import Exhausted
+from autoresearch.errors import Exhausted, SetupError
 from autoresearch.history import View
-from autoresearch.proposers.constants import Knob, Value, edit, find
+from autoresearch.proposers.constants import Knob, RangeError, Value, edit, find
 from autoresearch.records import Blob, Experiment, Proposal
-from autoresearch.task.scope import Scope
+from autoresearch.taskfile.scope import Scope
 
 RESULTS = 1000  # at most handed to the sampler
 _BLOCK = 200  # by so many the window moves on
@@ -73,7 +73,10 @@ class Knobs:
                         files[path] = draft.read(path).decode()
                     except UnicodeDecodeError:
                         continue
-            self._texts = (parent.tree, files, find(files))
+            try:
+                self._texts = (parent.tree, files, find(files))
+            except RangeError as error:
+                raise SetupError(str(error)) from error
         return self._texts[1], self._texts[2]
 
     def _known(self, view: View, e: Experiment, default: Settings) -> Settings:

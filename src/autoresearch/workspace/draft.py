@@ -13,7 +13,7 @@ from autoresearch import git
 from autoresearch.errors import DiskFault, Refused, RepositoryError
 from autoresearch.git import Entry, Repository
 from autoresearch.records import Blob, Candidate, Edits
-from autoresearch.task.scope import Scope
+from autoresearch.taskfile.scope import Scope
 from autoresearch.text import one_line
 from autoresearch.workspace.tree import WorkTree
 

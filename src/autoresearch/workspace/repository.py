@@ -24,7 +24,7 @@ from autoresearch.errors import DiskFault, Refused, RepositoryError
 from autoresearch.git import Entry, Repository
 from autoresearch.history import History
 from autoresearch.records import Blob, Candidate, Edits, Experiment, Proposal, State
-from autoresearch.task.scope import Scope
+from autoresearch.taskfile.scope import Scope
 from autoresearch.text import one_line
 from autoresearch.workspace.draft import GitDraft
 from autoresearch.workspace.tree import WorkTree

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoresearch.errors import RepositoryError
 from autoresearch.git import Entry, Location, Repository, command, environment, run
-from autoresearch.task.scope import Scope
+from autoresearch.taskfile.scope import Scope
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 

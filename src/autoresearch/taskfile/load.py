@@ -15,9 +15,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from autoresearch.errors import TaskError
-from autoresearch.task import schema
-from autoresearch.task.schema import LATER, LATER_VALUES, Task
-from autoresearch.task.scope import is_pattern
+from autoresearch.taskfile import schema
+from autoresearch.taskfile.schema import LATER, LATER_VALUES, Task
+from autoresearch.taskfile.scope import is_pattern
 
 FILE = "autoresearch.toml"
 _LISTS = ("guard", "check", "proposer")  # tables that may be repeated

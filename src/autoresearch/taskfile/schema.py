@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from autoresearch.task.scope import matches
-from autoresearch.task.units import Effect, effect, seconds, size
+from autoresearch.taskfile.scope import matches
+from autoresearch.taskfile.units import Effect, effect, seconds, size
 
 LATER = frozenset(
     [
