@@ -24,7 +24,7 @@ import optuna
 
 from autoresearch.errors import Exhausted
 from autoresearch.proposers.constants import Knob, find
-from autoresearch.proposers.knobs import Search
+from autoresearch.proposers.knobs import Results, Search
 from autoresearch.records import Experiment, Kind, Verdict
 
 Function = Callable[[Mapping[str, Any]], float]
@@ -83,7 +83,8 @@ def by_knobs(function: Function, knobs: list[Knob], evaluations: int, seed: int)
     """The best of so many evaluations, the default's included, as a greedy run would have it."""
     here = {k.name: k.value for k in knobs}
     best = function(here)
-    results = [(here, _experiment(0, best, kept=True))]
+    results = Results()
+    results.add(here, _experiment(0, best, kept=True))
     search = Search()
     for n in range(1, evaluations):
         try:
@@ -92,7 +93,7 @@ def by_knobs(function: Function, knobs: list[Knob], evaluations: int, seed: int)
             break
         value = function(point)
         kept = value < best
-        results.append((point, _experiment(n, value, kept=kept)))
+        results.add(point, _experiment(n, value, kept=kept))
         if kept:
             here, best = point, value
     return best

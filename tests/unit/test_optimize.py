@@ -223,12 +223,6 @@ def test_arguments_that_are_no_good_are_refused(options: dict[str, Any], words: 
         optimize(1, fitness=float, propose=down, **options)
 
 
-def test_at_least_a_thousand_experiments_a_second_are_possible_in_memory() -> None:
-    """Not a timed test: it asserts what keeps it quick, that nothing per experiment grows with the history."""
-    result = optimize(0, fitness=lambda s: 1.0, propose=lambda s, h: len(h), experiments=300)
-    assert len(result.history) == 301
-
-
 def test_task_gives_the_runs_of_the_command_line(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     (toy.folder / "idea.py").write_text("def lower(folder):\n    (folder / 'knob.txt').write_text('9')\n    return 'nine'\n")
     text = (toy.folder / "autoresearch.toml").read_text()

@@ -43,6 +43,7 @@ class Knobs:
         self._settings: dict[int, Settings] = {}  # by experiment: all constants as far as they are known
         self._texts: tuple[str, dict[str, str], list[Knob]] = ("", {}, [])
         self._search = Search()
+        self._results = Results()
 
     async def propose(self, brief: Brief, draft: FileDraft) -> Proposal:
         files, knobs = self._read(brief.parent, draft)
@@ -53,7 +54,7 @@ class Knobs:
             )
         here = {k.name: k.value for k in knobs}
         self._settings.setdefault(brief.parent.n, here)
-        results = [(self._known(brief.view, e, here), e) for e in brief.view if e.value is not None or not e.kept]
+        results = self._decided(brief.view, here)
         pending = [self._known(brief.view, e, here) for e in brief.view.pending if e.n < brief.n and e.settings]
         point = self._search.next(knobs, here, results, pending, minimize=brief.direction == "minimize", rng=brief.random())
         changed = {k.name: point[k.name] for k in knobs if point[k.name] != here[k.name]}
@@ -79,6 +80,15 @@ class Knobs:
                 raise SetupError(str(error)) from error
         return self._texts[1], self._texts[2]
 
+    def _decided(self, view: View, here: Settings) -> Results:
+        """All results of the view, of which only the new ones are looked at; a roll-back makes them be read again."""
+        if any(view.of(e.n).rolled_back for e in self._results.kept):
+            self._results = Results()
+        for n in range(len(self._results), len(view)):
+            e = view[n]
+            self._results.add(self._known(view, e, here), e)
+        return self._results
+
     def _known(self, view: View, e: Experiment, default: Settings) -> Settings:
         """An experiment's settings: what it changed on what its parent had."""
         if e.n not in self._settings:
@@ -90,6 +100,40 @@ class Knobs:
                 settings = {**settings, **link.settings}
                 self._settings[link.n] = settings
         return self._settings[e.n]
+
+
+class Results:
+    """Decided experiments with their settings, in order; grows, and is never gone through as a whole for a proposal."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Settings, Experiment]] = []
+        self.kept: list[Experiment] = []
+        self._kept_settings: list[Settings] = []
+        self._tried: set[tuple[Value, ...]] = set()
+        self._names: tuple[str, ...] = ()
+
+    def add(self, settings: Settings, e: Experiment) -> None:
+        self.rows.append((settings, e))
+        if e.kept and not e.rolled_back:
+            self.kept.append(e)
+            self._kept_settings.append(settings)
+        if self._names:
+            self._tried.add(tuple(settings.get(name, math.nan) for name in self._names))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def before_last_keep(self) -> Settings | None:
+        """The settings of the incumbent before the present one."""
+        return self._kept_settings[-2] if len(self.kept) > 1 else None
+
+    def tried(self, knobs: Sequence[Knob]) -> set[tuple[Value, ...]]:
+        """The values that these constants had in any of the results. Only to be read."""
+        names = tuple(k.name for k in knobs)
+        if names != self._names:
+            self._names = names
+            self._tried = {tuple(s.get(name, math.nan) for name in names) for s, _ in self.rows}
+        return self._tried
 
 
 class Search:
@@ -104,7 +148,7 @@ class Search:
         self,
         knobs: Sequence[Knob],
         here: Settings,
-        results: Sequence[tuple[Settings, Experiment]],
+        results: Results,
         pending: Sequence[Settings],
         *,
         minimize: bool,
@@ -117,22 +161,22 @@ class Search:
         Raises:
             Exhausted: there is none left.
         """
-        tried = {_key(knobs, s, here) for s, _ in results} | {_key(knobs, s, here) for s in pending}
-        tried.add(_key(knobs, here, here))
-        if math.prod(k.size for k in knobs) <= len(tried):
+        tried = results.tried(knobs)
+        under_way = {_key(knobs, s, here) for s in (*pending, here)} - tried
+        if math.prod(k.size for k in knobs) <= len(tried) + len(under_way):
             raise Exhausted("space exhausted: every setting of the constants was tried")
-        step = _step_length(results)
+        step = _step_length(results.rows)
         for attempt in range(_TRIES):
             point = self._move(knobs, here, results, step * 1.05**attempt, minimize=minimize, rng=rng)
-            if _key(knobs, point, here) not in tried:
+            if (key := _key(knobs, point, here)) not in tried and key not in under_way:
                 return point
-        return _first_untried(knobs, tried, here, rng)
+        return _first_untried(knobs, tried | under_way, rng)
 
     def _move(
         self,
         knobs: Sequence[Knob],
         here: Settings,
-        results: Sequence[tuple[Settings, Experiment]],
+        results: Results,
         step: float,
         *,
         minimize: bool,
@@ -141,14 +185,14 @@ class Search:
         if len(results) <= len(knobs):
             return _screen(knobs, here, len(results) - 1, step, rng)
         draw = rng.random()
-        kept = [s for s, e in results if e.kept and not e.rolled_back]
-        if draw < 0.15 and len(kept) > 1:
-            return _repeat(knobs, here, kept[-2], rng)
+        before = results.before_last_keep()
+        if draw < 0.15 and before is not None:
+            return _repeat(knobs, here, before, rng)
         if draw < 0.5 and len(results) >= _MODEL:
-            return _modelled(knobs, here, results, minimize=minimize, rng=rng)
+            return _modelled(knobs, here, results.rows[-_RECENT:], minimize=minimize, rng=rng)
         if draw < 0.7 and len(results) >= _STARTUP:
-            return self._sample(knobs, here, results, minimize=minimize, rng=rng)
-        return _local(knobs, here, results, step, rng)
+            return self._sample(knobs, here, results.rows, minimize=minimize, rng=rng)
+        return _local(knobs, here, len(results), step, rng)
 
     def _sample(
         self,
@@ -251,11 +295,8 @@ def _screen(knobs: Sequence[Knob], here: Settings, turn: int, step: float, rng: 
     return {**here, knob.name: _step_from(knob, here[knob.name], step, rng)}
 
 
-def _local(
-    knobs: Sequence[Knob], here: Settings, results: Sequence[tuple[Settings, Experiment]], step: float, rng: random.Random
-) -> Settings:
+def _local(knobs: Sequence[Knob], here: Settings, turn: int, step: float, rng: random.Random) -> Settings:
     """Move one constant that has its turn, and sometimes one or two others."""
-    turn = len(results)
     deck = list(range(len(knobs)))
     random.Random(turn // len(knobs)).shuffle(deck)
     chosen = [knobs[deck[turn % len(knobs)]]] if rng.random() < 0.8 else [rng.choice(list(knobs))]
@@ -292,7 +333,7 @@ def _modelled(
     """
     import numpy as np
 
-    rows = [(s, e.value) for s, e in results[-_RECENT:] if e.value is not None]
+    rows = [(s, e.value) for s, e in results if e.value is not None]
     columns = [_features(k, [s.get(k.name, here[k.name]) for s, _ in rows]) for k in knobs]
     design = np.column_stack([np.ones(len(rows)), *columns])
     sign = 1.0 if minimize else -1.0
@@ -350,7 +391,7 @@ def _repeat(knobs: Sequence[Knob], here: Settings, before: Settings, rng: random
     return point
 
 
-def _first_untried(knobs: Sequence[Knob], tried: set[tuple[Value, ...]], here: Settings, rng: random.Random) -> Settings:
+def _first_untried(knobs: Sequence[Knob], tried: set[tuple[Value, ...]], rng: random.Random) -> Settings:
     """What is left of a small space, near or far.
 
     Raises:
