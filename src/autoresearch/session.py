@@ -190,9 +190,11 @@ class Session:
         return True, self._new_run(wish.name or self._name_of_today({r.run for r in runs}), digest)
 
     def _newest(self, runs: list[RunRecord], digest: str) -> RunRecord | None:
-        """The newest unfinished run; one under another ruler is refused by name rather than passed over."""
-        open_runs = [r for r in runs if r.status == "open" or self._raised(r)]
-        return open_runs[-1] if open_runs else None
+        """The newest unfinished run under this ruler; where all are under others, the newest, to be refused by name."""
+        unfinished = [r for r in runs if r.status == "open" or self._raised(r)]
+        same = [r for r in unfinished if r.ruler == digest]
+        newest = same or unfinished
+        return newest[-1] if newest else None
 
     def _raised(self, run: RunRecord) -> bool:
         """Whether a run that had used up its budget may go on under the present one."""
