@@ -223,6 +223,7 @@ class Repository:
         self._processes: dict[str, Process] = {}
         self._trees: dict[str, dict[str, Entry]] = {}
         self._under_way: list[tuple[Process, str]] | None = None
+        self._handed: dict[int, int] = {}
         self.sha256 = self.config("extensions.objectformat").lower() == "sha256"
 
     def call(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
@@ -277,17 +278,29 @@ class Repository:
 
     def _write(self, kind: str, body: bytes) -> str:
         assert self._under_way is not None
-        name = f"{self._scratch}/object-{len(self._under_way)}"
-        try:
-            with open(name, "wb") as file:
-                file.write(body)
-        except OSError as error:
-            raise DiskFault(f"cannot write into {self._scratch}: {error.strerror}") from error
+        name = self._hand_over(len(self._under_way), body)
         process = self._process("hash-object", "-w", "-t", kind, "--no-filters", "--stdin-paths")
         process.request(os.fsencode(name) + b"\n")
         oid = object_id(kind, body, sha256=self.sha256)
         self._under_way.append((process, oid))
         return oid
+
+    def _hand_over(self, number: int, body: bytes) -> str:
+        """Put a body into a scratch file and give its name.
+
+        The file stays open and is written over: to truncate and close it each time would make ext4 flush it each time.
+        """
+        name = f"{self._scratch}/object-{number}"
+        try:
+            if number not in self._handed:
+                self._handed[number] = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            done = 0
+            while done < len(body):
+                done += os.pwrite(self._handed[number], body[done:], done)
+            os.ftruncate(self._handed[number], len(body))
+        except OSError as error:
+            raise DiskFault(f"cannot write into {self._scratch}: {error.strerror}") from error
+        return name
 
     def read(self, oid: str, kind: str = "") -> bytes:
         """An object's content.
@@ -440,6 +453,9 @@ class Repository:
         for process in self._processes.values():
             process.close()
         self._processes.clear()
+        for fd in self._handed.values():
+            os.close(fd)
+        self._handed.clear()
 
 
 def _parse_tree(body: bytes, size: int) -> dict[str, Entry]:

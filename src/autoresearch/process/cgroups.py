@@ -193,17 +193,18 @@ class Group1(Group):
         self._limit_mb = self._stat()["hierarchical_memory_limit"] / MB
         self._before = self._cached = self._oom = 0
         self._held = 0.0
+        self._last: dict[str, int] = {}
 
     def begin(self) -> None:
-        stat = self._stat()
+        stat = self._last or self._stat()  # nothing ran in it since the last job's end
         self._before = _number(f"{self._memory}/memory.usage_in_bytes")
         self._cached = _file_pages(stat)
         self._held = _anonymous_mb(stat)  # our own, and shared memory that an earlier job left
         _write(f"{self._memory}/memory.max_usage_in_bytes", "0")
-        self._oom = _table(f"{self._memory}/memory.oom_control").get("oom_kill", 0)
 
     def _stat(self) -> dict[str, int]:
-        return _table(f"{self._memory}/memory.stat")
+        self._last = _table(f"{self._memory}/memory.stat")
+        return self._last
 
     def join(self) -> None:
         if not self.first:
@@ -220,7 +221,8 @@ class Group1(Group):
         return self._limit_mb
 
     def oom_kills(self) -> int:
-        return _table(f"{self._memory}/memory.oom_control").get("oom_kill", 0) - self._oom
+        before, self._oom = self._oom, _table(f"{self._memory}/memory.oom_control").get("oom_kill", 0)
+        return self._oom - before
 
     def usable(self) -> bool:
         return True
