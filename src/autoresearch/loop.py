@@ -170,7 +170,7 @@ class Loop:
             "content": self._store(proposal.content),
         }
         needed = {key: value for key, value in body.items() if value or key == "description"}
-        self.books.append(Event("proposed", n, needed), durable=True)
+        self.books.append(Event("proposed", n, needed), durable=bool(cost_usd or tokens))  # what was paid for is on disk
 
     async def _ask_proposer(self, e: Experiment, slot: int, draft: Draft) -> Proposal:
         """Whatever goes wrong in a proposer is a failed proposal."""
