@@ -10,7 +10,7 @@ from autoresearch.books import Books, CheckOrder, Ended
 from autoresearch.budget import Ending
 from autoresearch.errors import DiskFault, RunnerLost
 from autoresearch.history import measured_body
-from autoresearch.records import Candidate, Event, Measure, Measurement, Order, Outcome, Report
+from autoresearch.records import Candidate, Event, Measure, Measurement, Order, Outcome, Readout
 from autoresearch.slots import Slots
 from autoresearch.text import one_line, slug
 
@@ -62,7 +62,7 @@ class Bench:
     async def check(self, n: int, check: CheckOrder, of: Candidate) -> str:
         """Run a check on a candidate, with its retries; gives words if it failed each time."""
         label = f"check-{slug(check.name)}" + (f"-of-{of.n}" if of.n != n else "")
-        report = Report(Outcome.OK)
+        report = Readout(Outcome.OK)
         for attempt in range(1, check.retries + 2):
             folder = self._books.folder(n)
             order = Order(n, 0, attempt, label, check.command, folder, check.timeout_s, "check")
@@ -76,7 +76,7 @@ class Bench:
         self._books.note(n, "check", name=check.name, of=of.n, passed=passed, words=one_line(report.words))
         return "" if passed else f"check {check.name} failed: {report.words}"
 
-    async def _attempts(self, n: int, step: Measure) -> tuple[Report, int]:
+    async def _attempts(self, n: int, step: Measure) -> tuple[Readout, int]:
         label = f"eval-{len(self._books.experiment(n).measurements) + 1}"
         outages = attempt = 0
         while True:
@@ -96,7 +96,7 @@ class Bench:
             await self._wait_out(n, outages, report.words)
             outages += 1
 
-    async def _evaluate(self, n: int, candidate: Candidate, order: Order) -> Report:
+    async def _evaluate(self, n: int, candidate: Candidate, order: Order) -> Readout:
         books = self._books
         async with self._slots.take() as slot:
             place = await books.parts.workspace.place(slot, candidate)

@@ -25,7 +25,7 @@ from autoresearch.records import (
     Phase,
     Plan,
     Proposal,
-    Report,
+    Readout,
     Request,
     RunRecord,
     State,
@@ -214,7 +214,7 @@ class Runner(Protocol):
         RunnerLost, DiskFault: the machine's fault; the evaluation is done again, nothing is recorded.
     """
 
-    async def evaluate(self, place: Place, order: Order) -> Report: ...
+    async def evaluate(self, place: Place, order: Order) -> Readout: ...
 
 
 class Ledger(Protocol):

@@ -354,7 +354,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Readout:
     """What a runner gives back for one order; the loop makes a `Measurement` of it."""
 
     outcome: Outcome

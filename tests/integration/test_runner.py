@@ -18,7 +18,7 @@ from autoresearch import machine
 from autoresearch.contracts import Place
 from autoresearch.errors import DiskFault, SetupError
 from autoresearch.process import Exit, Supervisor
-from autoresearch.records import Order, Outcome, Report
+from autoresearch.records import Order, Outcome, Readout
 from autoresearch.runners import LocalRunner, inputs
 from autoresearch.runners.local import Reading, classify
 
@@ -37,7 +37,7 @@ class Bench:
     def write(self, name: str, text: str) -> None:
         (self.tree / name).write_text(text)
 
-    def work(self, work: Callable[[Callable[..., Awaitable[Report]]], Awaitable[Any]], **options: Any) -> Any:
+    def work(self, work: Callable[[Callable[..., Awaitable[Readout]]], Awaitable[Any]], **options: Any) -> Any:
         """Do something with `evaluate(order, **of the place)`."""
         settings = {"command": "python run.py", "python": sys.executable, "reading": Reading(("score",)), **options}
 
@@ -45,18 +45,18 @@ class Bench:
             async with Supervisor() as supervisor:
                 runner = LocalRunner(supervisor, **settings)
 
-                async def evaluate(order: Order = ORDER, **place: Any) -> Report:
+                async def evaluate(order: Order = ORDER, **place: Any) -> Readout:
                     return await runner.evaluate(Place(self.tree, self.scratch, 0, **place), order)
 
                 return await work(evaluate)
 
         return anyio.run(main)
 
-    def run(self, code: str, *, order: Order | None = None, **options: Any) -> Report:
+    def run(self, code: str, *, order: Order | None = None, **options: Any) -> Readout:
         """One evaluation of a Python program."""
         self.write("run.py", code)
         order = order or replace(ORDER, folder=self.logs)
-        report: Report = self.work(lambda evaluate: evaluate(order), **options)
+        report: Readout = self.work(lambda evaluate: evaluate(order), **options)
         return report
 
     def json(self, code: str, **options: Any) -> Any:
@@ -198,7 +198,7 @@ def test_home_tmp_and_result_are_new_for_each_evaluation(bench: Bench, how: str)
     bench.write("run.py", LITTER)
     bench.write("kept", "")
 
-    async def twice(evaluate: Callable[..., Awaitable[Report]]) -> list[Report]:
+    async def twice(evaluate: Callable[..., Awaitable[Readout]]) -> list[Readout]:
         return [await evaluate(), await evaluate()]
 
     reports = bench.work(twice, command=f"python run.py {how}")
@@ -253,10 +253,10 @@ def data(bench: Bench, awkward: Path) -> Path:
     return folder
 
 
-def change(bench: Bench, data: Path, code: str) -> Report:
+def change(bench: Bench, data: Path, code: str) -> Readout:
     """One evaluation that runs this code on `rows`, without walls: the manifest has to notice."""
     bench.write("run.py", f"import os, pathlib, time\nrows = pathlib.Path('data/sub/rows.csv')\n{code}\nprint('score: 3')")
-    report: Report = bench.work(lambda evaluate: evaluate(), inputs=(data,))
+    report: Readout = bench.work(lambda evaluate: evaluate(), inputs=(data,))
     return report
 
 
@@ -286,7 +286,7 @@ def test_reading_an_input_and_bytecode_in_it_are_no_tampering(bench: Bench, data
 def test_tampering_is_told_once_and_not_of_the_next_evaluation(bench: Bench, data: Path) -> None:
     bench.write("run.py", "import sys; print('score: 3')\nif len(sys.argv) > 1: open('data/sub/rows.csv', 'w').write('9')")
 
-    async def twice(evaluate: Callable[..., Awaitable[Report]]) -> list[Report]:
+    async def twice(evaluate: Callable[..., Awaitable[Readout]]) -> list[Readout]:
         return [await evaluate(replace(ORDER, command="python run.py now")), await evaluate()]
 
     reports = bench.work(twice, inputs=(data,))
@@ -297,7 +297,7 @@ def test_tampering_is_told_once_and_not_of_the_next_evaluation(bench: Bench, dat
 def test_write_to_an_input_fails_where_there_are_namespaces(bench: Bench, data: Path) -> None:
     bench.write("run.py", "print(open('data/sub/rows.csv').read())\nopen('data/sub/rows.csv', 'a')")
 
-    async def work(evaluate: Callable[..., Awaitable[Report]]) -> Report:
+    async def work(evaluate: Callable[..., Awaitable[Readout]]) -> Readout:
         return await evaluate(replace(ORDER, folder=bench.logs), readonly=(data,))
 
     report = bench.work(work, inputs=(data,))

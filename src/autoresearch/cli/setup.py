@@ -21,7 +21,7 @@ from autoresearch.errors import AutoresearchError, SetupError, ungrouped
 from autoresearch.ledger import MemoryLedger
 from autoresearch.paths import cache_root
 from autoresearch.process import Supervisor
-from autoresearch.records import Candidate, Order, Outcome, Report, RunRecord
+from autoresearch.records import Candidate, Order, Outcome, Readout, RunRecord
 from autoresearch.report import show_number
 from autoresearch.session import Project
 from autoresearch.taskfile import FILE, Task, load
@@ -187,7 +187,7 @@ def check_task(folder: Path, *, as_json: bool, yes: bool) -> int:
     return 0 if found["ready"] else 1
 
 
-async def _measure_twice(assembly: Assembly) -> tuple[list[Report], list[str]]:
+async def _measure_twice(assembly: Assembly) -> tuple[list[Readout], list[str]]:
     async with Supervisor() as supervisor:
         workspace = assembly.workspace(supervisor)
         runner = assembly.runner(supervisor)
@@ -213,7 +213,7 @@ async def _measure_twice(assembly: Assembly) -> tuple[list[Report], list[str]]:
     return reports, failed
 
 
-def _finding(task: Task, guards: Sequence[Bound], reports: list[Report], failed: list[str]) -> dict[str, Any]:
+def _finding(task: Task, guards: Sequence[Bound], reports: list[Readout], failed: list[str]) -> dict[str, Any]:
     name = task.metric.name
     problems = [
         f"evaluation {i}: {r.outcome.value}: {r.words}" for i, r in enumerate(reports, 1) if r.outcome is not Outcome.OK

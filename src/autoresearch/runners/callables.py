@@ -14,7 +14,7 @@ import anyio.from_thread
 import anyio.lowlevel
 
 from autoresearch.contracts import Place
-from autoresearch.records import Order, Outcome, Report
+from autoresearch.records import Order, Outcome, Readout
 from autoresearch.text import describe
 
 
@@ -67,7 +67,7 @@ class CallableRunner:
     def __init__(self, fitness: Callable[[Any], Any], decode: Callable[[bytes], Any], threads: Threads) -> None:
         self._fitness, self._decode, self._threads = fitness, decode, threads
 
-    async def evaluate(self, place: Place, order: Order) -> Report:
+    async def evaluate(self, place: Place, order: Order) -> Readout:
         began = time.perf_counter()
         outcome, values, words = Outcome.TIMEOUT, {}, f"still running after {order.timeout_s} s"
         with anyio.move_on_after(order.timeout_s if order.timeout_s is not None else math.inf):
@@ -78,7 +78,7 @@ class CallableRunner:
                 outcome, words = Outcome.NO_MEASUREMENT, str(error)
             except (Exception, SystemExit) as error:  # the experiment's edge
                 outcome, words = Outcome.EXIT, describe(error)
-        return Report(outcome, values, duration_s=time.perf_counter() - began, words=words)
+        return Readout(outcome, values, duration_s=time.perf_counter() - began, words=words)
 
 
 class NotANumber(Exception):

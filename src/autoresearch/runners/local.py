@@ -12,7 +12,7 @@ from autoresearch.contracts import Place
 from autoresearch.errors import DiskFault
 from autoresearch.process import Exit, Job, Supervisor
 from autoresearch.process.environment import argv, clean, remove
-from autoresearch.records import Order, Outcome, Report
+from autoresearch.records import Order, Outcome, Readout
 from autoresearch.runners import numbers
 from autoresearch.runners.inputs import Manifest
 
@@ -50,7 +50,7 @@ class LocalRunner:
         self._reading, self._env, self._seed_env = reading, env, seed_env
         self._manifest = Manifest(inputs)
 
-    async def evaluate(self, place: Place, order: Order) -> Report:
+    async def evaluate(self, place: Place, order: Order) -> Readout:
         assert place.folder is not None
         assert place.scratch is not None
         env = clean(place.scratch, passed=self._env)
@@ -77,7 +77,7 @@ class LocalRunner:
         end = await self._supervisor.run(job)
         return self._report(end, order, place, result, log)
 
-    def _report(self, end: Exit, order: Order, place: Place, result: Path, log: Path | None) -> Report:
+    def _report(self, end: Exit, order: Order, place: Place, result: Path, log: Path | None) -> Readout:
         outcome, words = classify(end, order.timeout_s)
         values: dict[str, float] = {}
         tampered = self._manifest.changed()
@@ -91,7 +91,7 @@ class LocalRunner:
                 if end.stdout_bytes > len(end.stdout.encode("utf-8", "replace")):
                     words += f" (only the last {len(end.stdout)} characters of {end.stdout_bytes} bytes were looked at)"
         name = f"{order.folder.name}/{log.name}" if log is not None and order.folder is not None else ""
-        return Report(
+        return Readout(
             outcome,
             values,
             duration_s=end.duration_s,

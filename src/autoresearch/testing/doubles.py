@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autoresearch.contracts import Brief, Draft, Place
 from autoresearch.errors import Exhausted
-from autoresearch.records import Blob, Order, Outcome, Proposal, Report
+from autoresearch.records import Blob, Order, Outcome, Proposal, Readout
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,11 @@ class InProcessRunner:
     def __init__(self, metric: str, measure: Callable[[Path, int], float]) -> None:
         self._metric, self._measure = metric, measure
 
-    async def evaluate(self, place: Place, order: Order) -> Report:
+    async def evaluate(self, place: Place, order: Order) -> Readout:
         assert place.folder is not None
         if order.kind == "check":
-            return Report(Outcome.OK)
+            return Readout(Outcome.OK)
         try:
-            return Report(Outcome.OK, {self._metric: float(self._measure(place.folder, order.seed))})
+            return Readout(Outcome.OK, {self._metric: float(self._measure(place.folder, order.seed))})
         except Exception as error:  # the experiment's edge
-            return Report(Outcome.EXIT, words=f"{type(error).__name__}: {error}")
+            return Readout(Outcome.EXIT, words=f"{type(error).__name__}: {error}")
