@@ -12,7 +12,7 @@ from autoresearch.books import Bound, CheckOrder, Options, Parts
 from autoresearch.contracts import Ledger, Settings
 from autoresearch.errors import SetupError
 from autoresearch.paths import ProjectPaths
-from autoresearch.process import Job, Supervisor
+from autoresearch.process import Job, Supervisor, can_layer
 from autoresearch.process.environment import argv, clean
 from autoresearch.records import RunRecord
 from autoresearch.runners import LocalRunner, inputs
@@ -79,17 +79,19 @@ class Assembly:
             brief=brief.renderer(task),
         )
 
-    def workspace(self, supervisor: Supervisor) -> GitWorkspace:
+    async def workspace(self, supervisor: Supervisor) -> GitWorkspace:
         task = self.task
         links, places = inputs.resolve(self.paths.project, task.evaluate.inputs)
         setup = self._setup(supervisor) if task.evaluate.setup else None
+        cache = self.paths.run(self.run.run).cache
+        layered = await can_layer(supervisor, cache / "probe")
         return GitWorkspace(
             self.location,
             scope_of(task),
             run=self.run.run,
             base=self.run.base,
-            cache=self.paths.run(self.run.run).cache,
-            options=TreeOptions(links, places, setup),
+            cache=cache,
+            options=TreeOptions(links, places, setup, layered, self._slots[0]),
         )
 
     def _setup(self, supervisor: Supervisor) -> Callable[[Path, Path], Awaitable[None]]:

@@ -165,13 +165,25 @@ class Place:
     Attributes:
         folder: its working directory; `scratch` holds its HOME, TMP and result file; None for states.
         readonly: outside paths it may read and not write.
+        layer: lower, upper and work folder of the overlay in which alone the evaluation sees its tree.
     """
 
     folder: Path | None
     scratch: Path | None
     slot: int
     readonly: tuple[Path, ...] = ()
+    layer: tuple[Path, Path, Path] | None = None
     state: Any = field(default=None, repr=False)
+
+    def find(self, name: str) -> Path:
+        """A file that the evaluation left, or that was there before."""
+        assert self.folder is not None
+        if self.layer is not None:
+            lower, upper, _ = self.layer
+            written = upper / self.folder.relative_to(lower) / name
+            if written.exists():
+                return written
+        return self.folder / name
 
 
 @dataclass(frozen=True, slots=True)

@@ -413,7 +413,7 @@ class Session:
     async def _supervised(self, seen: Watch, ready: Callable[[Loop], None]) -> Ending:
         async with Supervisor() as supervisor:
             assembly = Assembly(self.project.paths, self.location, self.task, self.run, self.ledger, slots=self._slots())
-            workspace = assembly.workspace(supervisor)
+            workspace = await assembly.workspace(supervisor)
             try:
                 loop = Loop(assembly.parts(supervisor, workspace), assembly.options(), self.budget(), seen)
                 ready(loop)

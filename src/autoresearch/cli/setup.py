@@ -189,7 +189,7 @@ def check_task(folder: Path, *, as_json: bool, yes: bool) -> int:
 
 async def _measure_twice(assembly: Assembly) -> tuple[list[Readout], list[str]]:
     async with Supervisor() as supervisor:
-        workspace = assembly.workspace(supervisor)
+        workspace = await assembly.workspace(supervisor)
         runner = assembly.runner(supervisor)
         options = assembly.options()
         folder = assembly.paths.run(".check").experiment(0)

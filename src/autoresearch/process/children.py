@@ -19,6 +19,7 @@ import anyio
 import anyio.abc
 
 from autoresearch.errors import DiskFault, RunnerLost
+from autoresearch.process.layers import Layer
 
 LOG_LIMIT = 10 * 1024 * 1024
 KEEP_LIMIT = 4 * 1024 * 1024
@@ -36,6 +37,7 @@ class Job:
     log: Path | None = None
     stdin: Path | None = None
     readonly: Sequence[Path] = ()
+    layer: Layer | None = None
     log_limit: int = LOG_LIMIT
     keep: int = KEEP_LIMIT
 
@@ -151,6 +153,7 @@ class Supervisor:
             "timeout_s": job.timeout_s,
             "grace_s": job.grace_s,
             "readonly": [str(path) for path in job.readonly],
+            "layer": [str(job.layer.lower), job.layer.options] if job.layer else None,
         }
         await self._send(request)
         try:

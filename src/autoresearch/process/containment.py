@@ -76,11 +76,24 @@ def private_mounts(readonly: list[str]) -> None:
             pass  # the manifest before and after still notices a change
 
 
-def _mount(source: str | None, target: str, kind: str | None, flags: int) -> None:
+def lay_over(folder: str, options: str, *, namespaces: str) -> None:
+    """Mount an overlay over a folder, seen in this mount namespace alone.
+
+    Raises:
+        OSError: where the kernel or the file system cannot.
+    """
+    _mount("overlay", folder, "overlay", 0, options + (",userxattr" if namespaces == "user" else ""))
+
+
+def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str = "") -> None:
     assert _libc is not None
     encode = os.fsencode
     result = _libc.mount(
-        encode(source) if source else None, encode(target), encode(kind) if kind else None, ctypes.c_ulong(flags), None
+        encode(source) if source else None,
+        encode(target),
+        encode(kind) if kind else None,
+        ctypes.c_ulong(flags),
+        encode(options) if options else None,
     )
     if result:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), target)

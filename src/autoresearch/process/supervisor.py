@@ -4,7 +4,8 @@ Run as a program of its own (`python -I -S supervisor.py FD PID`), small and sin
 forks of eight megabytes. It hears requests on a socket, one JSON object each with its length before it:
 
     {"op": "start", "id": 1, "argv": [...], "cwd": "...", "env": {...}, "stdin": path, "log": path, "log_limit": bytes,
-     "keep": bytes of standard output kept, "timeout_s": 60.0, "grace_s": 2.0, "readonly": [paths]}
+     "keep": bytes of standard output kept, "timeout_s": 60.0, "grace_s": 2.0, "readonly": [paths],
+     "layer": [folder, options of the overlay mounted over it] or null}
     {"op": "kill", "id": 1, "grace_s": 2.0}
 
 and answers each start once, when nothing of the job is alive any more. When the socket closes or the harness's process
@@ -248,6 +249,8 @@ def _run_init(job: LiveJob, out_w: int, err_w: int, status_w: int) -> None:
                 pass
         if job.namespaces:
             containment.private_mounts(job.request.get("readonly", []))
+            if job.request.get("layer"):
+                containment.lay_over(*job.request["layer"], namespaces=job.namespaces)
         else:
             containment.become_subreaper()
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

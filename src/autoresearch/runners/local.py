@@ -10,7 +10,7 @@ from pathlib import Path
 from autoresearch import machine
 from autoresearch.contracts import Place
 from autoresearch.errors import DiskFault
-from autoresearch.process import Exit, Job, Supervisor
+from autoresearch.process import Exit, Job, Layer, Supervisor
 from autoresearch.process.environment import argv, clean, remove
 from autoresearch.records import Order, Outcome, Readout
 from autoresearch.runners import numbers
@@ -73,6 +73,7 @@ class LocalRunner:
             timeout_s=order.timeout_s,
             log=log,
             readonly=place.readonly,
+            layer=Layer(*place.layer) if place.layer else None,
         )
         end = await self._supervisor.run(job)
         return self._report(end, order, place, result, log)
@@ -118,7 +119,7 @@ class LocalRunner:
                 result=result,
                 take=reading.take,
                 pattern=reading.pattern,
-                json_file=place.folder / reading.file if reading.file else None,
+                json_file=place.find(reading.file) if reading.file else None,
                 json_path=reading.path,
                 lead=first == inside[0],
             )

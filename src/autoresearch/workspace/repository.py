@@ -27,21 +27,25 @@ from autoresearch.records import Blob, Candidate, Edits, Experiment, Proposal, S
 from autoresearch.taskfile.scope import Scope
 from autoresearch.text import one_line
 from autoresearch.workspace.draft import GitDraft
+from autoresearch.workspace.layered import LayeredTree
 from autoresearch.workspace.tree import WorkTree
 
-_SMALL = 300  # files: scanning so many takes less than a millisecond
+_SMALL = 300  # files: scanning so many takes less than a millisecond; above it layers are used where they can be
 
 
 @dataclass(frozen=True, slots=True)
 class TreeOptions:
     """What evaluation trees hold besides the base: links to inputs, and a set-up to run in each new one.
 
-    The set-up is called with the folder to run in and a scratch folder.
+    The set-up is called with the folder to run in and a scratch folder. `layered` says that jobs can mount overlays, which
+    large trees then are.
     """
 
     links: Mapping[str, Path]
     readonly: tuple[Path, ...] = ()
     setup: Callable[[Path, Path], Awaitable[None]] | None = None
+    layered: bool = False
+    slots: int = 1
 
 
 class GitWorkspace:
@@ -299,7 +303,8 @@ class GitWorkspace:
         """An evaluation tree showing the base plus the candidate's in-scope files, in this slot."""
         tree = self._trees.get(slot)
         if tree is None:
-            tree = self._trees[slot] = self._work_tree(f"evaluation-{slot}", self._options)
+            kind = LayeredTree if self._options.layered and not self._is_small else WorkTree
+            tree = self._trees[slot] = self._work_tree(f"evaluation-{slot}", self._options, kind)
         overlay = self._overlay(candidate)
         folder = tree.root / self.location.prefix if self.location.prefix else tree.root
         if self._options.setup is not None:
@@ -312,14 +317,24 @@ class GitWorkspace:
             tree.apply(overlay)  # less than the way into a thread and back
         else:
             await self._in_thread(slot, lambda: tree.apply(overlay))
-        return Place(folder=folder, scratch=tree.folder, slot=slot, readonly=self._options.readonly)
+        readonly, layer = self._options.readonly, None
+        if isinstance(tree, LayeredTree):
+            layer = (tree.root, tree.upper, tree.work)
+            readonly = (*readonly, *self._other_slots(slot))  # nobody scans them
+        return Place(folder=folder, scratch=tree.folder, slot=slot, readonly=readonly, layer=layer)
+
+    def _other_slots(self, slot: int) -> list[Path]:
+        folders = [self._cache / f"evaluation-{i}" for i in range(self._options.slots) if i != slot]
+        for folder in folders:
+            folder.mkdir(exist_ok=True)  # there to be mounted over, also before its tree is built
+        return folders
 
     def vacate(self, slot: int) -> None:
         """A program ran in this slot's tree: scan it, while the owner goes on."""
         tree = self._trees.get(slot)
         if tree is None:
             return
-        if self._is_small:
+        if self._is_small or isinstance(tree, LayeredTree):
             tree.distrust()
         else:
             self._pending[slot] = self._thread(slot).submit(tree.distrust)
@@ -351,12 +366,12 @@ class GitWorkspace:
             if path not in self._hidden
         }
 
-    def _work_tree(self, name: str, options: TreeOptions) -> WorkTree:
+    def _work_tree(self, name: str, options: TreeOptions, kind: type[WorkTree] = WorkTree) -> WorkTree:
         links = {self.location.prefix + path: target for path, target in options.links.items()}
         for path in links:
             if path in self.files or any(file.startswith(f"{path}/") for file in self.files):
                 raise RepositoryError(f"[evaluate] inputs names {path}, which git tracks: it is in every tree already")
-        return WorkTree(self._cache / name, self._own, base=self._view_base, files=self.files, links=links)
+        return kind(self._cache / name, self._own, base=self._view_base, files=self.files, links=links)
 
     def draft(self, slot: int, parent: Candidate, folder: Path | None) -> GitDraft:
         """A private place for a proposal on `parent`; its folder is laid out when it is asked for."""

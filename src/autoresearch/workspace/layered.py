@@ -1,0 +1,86 @@
+"""A tree for large repositories: the base is never written, each evaluation works on a layer that is thrown away.
+
+The candidate's files lie in the upper layer of an overlay file system that the job's own mount namespace mounts over the
+base (`process/containment.py`), so no scan is needed and the cost does not grow with the number of files.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from autoresearch.errors import DiskFault
+from autoresearch.git import Entry
+from autoresearch.workspace.tree import WorkTree, remove
+
+
+class LayeredTree(WorkTree):
+    """Used like a WorkTree; only jobs that mount the layer see the candidate."""
+
+    @property
+    def upper(self) -> Path:
+        return self.folder / "upper"
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    def distrust(self) -> None:
+        """What ran could write to the layer alone, and that goes with the next candidate."""
+
+    def apply(self, overlay: Mapping[str, Entry | None]) -> None:
+        """Make a fresh layer that shows `overlay` on the base.
+
+        Raises:
+            DiskFault: no space, or a failing disk.
+        """
+        try:
+            if not self.built:
+                self.build()
+                self.adopt()
+            for folder in (self.upper, self.work):
+                if os.path.lexists(folder):
+                    remove(folder)
+                folder.mkdir(mode=0o755)
+            for path, entry in overlay.items():
+                self._lay(path, entry)
+        except OSError as error:
+            self.built = False
+            raise DiskFault(f"cannot write the layer {self.upper}: {error.strerror}") from error
+
+    def _lay(self, path: str, entry: Entry | None) -> None:
+        target = self.upper / path
+        self._lay_folders(path)
+        if entry is None:
+            if os.path.lexists(self.root / path):
+                os.mknod(target, stat.S_IFCHR, os.makedev(0, 0))  # a whiteout: the base's file is not there
+            return
+        mode, oid = entry
+        content = self._objects().read(oid)
+        if mode == "120000":
+            os.symlink(content, os.fsencode(target))
+        else:
+            target.write_bytes(content)
+            target.chmod(0o755 if mode == "100755" else 0o644)
+        known = os.lstat(self.root / path).st_mtime if os.path.lexists(self.root / path) else 0.0
+        at = max(time.time(), known + 1.0, self._times.get(path, 0.0) + 1.0)
+        os.utime(target, (at, at), follow_symlinks=False)
+        self._times[path] = at
+
+    def _lay_folders(self, path: str) -> None:
+        """The layer's own folders, as the base has them: they are merged with the base's."""
+        parts = path.split("/")[:-1]
+        for depth in range(1, len(parts) + 1):
+            folder = "/".join(parts[:depth])
+            target = self.upper / folder
+            if target.is_dir() and not target.is_symlink():
+                continue
+            if os.path.lexists(target):
+                remove(target)  # the candidate made a folder of what was a file
+            target.mkdir()
+            base = self.root / folder
+            if base.is_dir() and not base.is_symlink():
+                target.chmod(stat.S_IMODE(base.stat().st_mode))
