@@ -334,7 +334,7 @@ class Repository:
     def tree(self, oid: str) -> dict[str, Entry]:
         """One tree's entries by name, in git's order."""
         if oid not in self._trees:
-            if len(self._trees) > 4096:
+            if len(self._trees) > 256:
                 self._trees.clear()
             self._trees[oid] = _parse_tree(self.read(oid, "tree"), 32 if self.sha256 else 20)
         return self._trees[oid]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from sys import intern
+from types import MappingProxyType
 from typing import Any
 
 from autoresearch.records import (
@@ -33,7 +35,14 @@ def measured_body(m: Measurement) -> dict[str, Any]:
 def _measurement(body: Mapping[str, Any], attempt: int) -> Measurement:
     data = dict(body)
     data["outcome"] = Outcome(data["outcome"])
+    data["values"] = {intern(name): value for name, value in data["values"].items()}
+    for key in ("arm", "phase", "memory_from", "machine"):  # the same few words ten thousand times
+        if key in data:
+            data[key] = intern(data[key])
     return Measurement(attempt=attempt, **data)
+
+
+_NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 
 
 def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
@@ -41,7 +50,7 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
     body = event.body
     assert event.n is not None
     if event.kind == "asked":
-        return Experiment(n=event.n, parents=tuple(body["parents"]), operation=body["operation"])
+        return Experiment(n=event.n, parents=tuple(body["parents"]), operation=intern(body["operation"]))
     assert experiment is not None, f"{event.kind} of experiment {event.n} without asked"
     match event.kind:
         case "proposed":
@@ -50,13 +59,13 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
                 experiment,
                 stage="proposed",
                 description=body["description"],
-                proposer=body.get("proposer", ""),
+                proposer=intern(body.get("proposer", "")),
                 cost_usd=body.get("cost_usd", 0.0),
                 tokens=body.get("tokens", 0),
                 failure=(failure[0], failure[1]) if failure else None,
                 notes=tuple(body.get("notes", ())),
                 content=body.get("content", ""),
-                settings=body.get("settings", {}),
+                settings=body.get("settings", _NO_SETTINGS),
             )
         case "frozen":
             return replace(
