@@ -59,6 +59,10 @@ class Bench:
         self._books.append(Event("measured", n, measured_body(m), attempt=attempt))
         return m
 
+    def may_run_ahead(self) -> bool:
+        """Whether the evaluations reach for one more than those under way."""
+        return self._books.spending.may_measure(self._running) is None
+
     async def check(self, n: int, check: CheckOrder, of: Candidate) -> str:
         """Run a check on a candidate, with its retries; gives words if it failed each time."""
         label = f"check-{slug(check.name)}" + (f"-of-{of.n}" if of.n != n else "")
@@ -116,8 +120,8 @@ class Bench:
     async def wait(self, seconds: float, words: str) -> None:
         """Wait without charging it to the time budget."""
         self._books.watch("waiting", {"n": None, "seconds": seconds, "words": words})
-        self._books.spending.waited_s += seconds
-        await anyio.sleep(seconds)
+        with self._books.spending.waiting():
+            await anyio.sleep(seconds)
 
     def _timeout_s(self) -> float | None:
         options, history = self._books.options, self._books.history

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from autoresearch.history import History
@@ -52,6 +54,8 @@ class Spending:
     began: float = field(default_factory=time.monotonic)
     asked_before: int = 0
     waited_s: float = 0.0  # waiting for outages is not charged
+    _waiting: int = 0
+    _since: float = 0.0
 
     def start(self) -> None:
         self.began = time.monotonic()
@@ -62,7 +66,21 @@ class Spending:
 
     @property
     def session_s(self) -> float:
-        return time.monotonic() - self.began - self.waited_s
+        now = time.monotonic()
+        return now - self.began - self.waited_s - (now - self._since if self._waiting else 0.0)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Time that is not charged, however many wait in it and however it ends."""
+        if not self._waiting:
+            self._since = time.monotonic()
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self.waited_s += time.monotonic() - self._since
 
     def left_s(self) -> float:
         """Working time left, infinite without a limit."""
@@ -81,11 +99,16 @@ class Spending:
             return Ending("experiments", f"{budget.experiments} experiments made")
         if budget.session_experiments is not None and done - self.asked_before >= budget.session_experiments:
             return Ending("session", f"{budget.session_experiments} experiments of this session made")
+        return self.money_spent() or self.may_measure() or self.out_of_time()
+
+    def money_spent(self) -> Ending | None:
+        """Why nothing may be paid any more, or None."""
+        budget = self.budget
         if budget.cost_usd is not None and self.history.cost_usd >= budget.cost_usd:
             return Ending("cost", f"{self.history.cost_usd:.2f} of {budget.cost_usd:.2f} USD spent")
         if budget.tokens is not None and self.history.tokens >= budget.tokens:
             return Ending("tokens", f"{self.history.tokens} of {budget.tokens} tokens spent")
-        return self.may_measure() or self.out_of_time()
+        return None
 
     def may_measure(self, under_way: int = 0) -> Ending | None:
         """Why no further evaluation may start, or None."""

@@ -4,6 +4,7 @@ AutoresearchError            exit code 2 unless a class says otherwise
 ├── SetupError               the task, the repository or the machine is not fit to run
 │   ├── TaskError            autoresearch.toml or program.md: names key, line, value, what was expected
 │   ├── RepositoryError      the git repository cannot be used as it is
+│   ├── ProposerUnfit        a proposer cannot work on this task at all: ends the run, where other errors of it do not
 │   └── UnknownName          a strategy, proposer, acceptance or run that does not exist
 ├── RulerChanged             a run would go on under another ruler
 ├── LedgerError              the ledger is newer than the program, damaged, or its chain is broken
@@ -51,6 +52,10 @@ class UnknownName(SetupError):
         also = f", or {also}" if also else ""
         hint = f" Did you mean {near[0]!r}?" if near else ""
         super().__init__(f"unknown {what} {name!r}: expected one of {', '.join(names) or '(none)'}{also}.{hint}")
+
+
+class ProposerUnfit(SetupError):
+    """A proposer cannot work on this task at all; the message says what to mend."""
 
 
 class RulerChanged(AutoresearchError):

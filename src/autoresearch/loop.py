@@ -7,6 +7,7 @@ so a run that was killed goes on where it was, and the same replies and values g
 
 from __future__ import annotations
 
+import math
 import time
 
 import anyio
@@ -16,7 +17,7 @@ from autoresearch.bench import Bench, fault_ending
 from autoresearch.books import Books, Ended, Options, Parts, Watch
 from autoresearch.budget import Budget, Ending
 from autoresearch.contracts import Brief, Draft
-from autoresearch.errors import DiskFault, Exhausted, Refused, RunnerLost, SetupError, as_fault, ungroup
+from autoresearch.errors import DiskFault, Exhausted, ProposerUnfit, Refused, RunnerLost, SetupError, as_fault, ungroup
 from autoresearch.records import Edits, Event, Experiment, Gain, Kind, Measure, Proposal, State, Verdict
 from autoresearch.slots import Slots
 from autoresearch.text import describe, one_line
@@ -37,7 +38,7 @@ class Loop:
         self._refused: dict[int, Refused] = {}
         self._ending: Ending | None = None
         self._finishing = False
-        self._exhausted = ""
+        self._wall: Ending | None = None  # met while proposing: what was proposed before still comes to its verdict
         self._scope: anyio.CancelScope | None = None
 
     async def run(self) -> Ending:
@@ -57,6 +58,8 @@ class Loop:
                     tasks.start_soon(self._watch_clock)
                     await self._baseline()
                     self.upkeep.mend()
+                    if self.history.decided > 0:
+                        await self.upkeep.after(self.history.decided)  # a killed session may not have come to its end
                     ending = await self._experiments()
                     gain = await self.upkeep.at_end()
                     self._ending = self._ending or ending
@@ -84,9 +87,9 @@ class Loop:
                     assert ending is not None
                     return ending
                 await self._ready[n].wait()
-                if self._exhausted and self.books.experiment(n).stage == "asked":
+                if self._wall is not None and self.books.experiment(n).stage == "asked":
                     tasks.cancel_scope.cancel()
-                    return Ending("exhausted", self._exhausted)
+                    return self._wall
                 await self._decide(n)
                 await self.upkeep.after(n)
                 self._forget(n)
@@ -117,8 +120,8 @@ class Loop:
     def _enough(self) -> Ending | None:
         if self._finishing:
             return Ending("stopped", "stopped after the experiments under way")
-        if self._exhausted:
-            return Ending("exhausted", self._exhausted)
+        if self._wall is not None:
+            return self._wall
         target, value = self.options.target, self.history.incumbent.value
         sign = self.options.settings.sign()
         if target is not None and value is not None and sign * value >= sign * target:
@@ -142,16 +145,22 @@ class Loop:
             self._passed[n].set()
             if self.books.experiment(n).stage == "frozen" and not self.books.experiment(n).own:
                 step = self.parts.acceptance.next(self.books.situation("experiment", n))
-                if isinstance(step, Measure):
+                if isinstance(step, Measure) and self.bench.may_run_ahead():
                     await self.bench.measure(n, step)
         except Exhausted as exhausted:
-            self._exhausted = str(exhausted) or "nothing left to propose"
+            self._wall = Ending("exhausted", str(exhausted) or "nothing left to propose")
+        except Ended as ended:
+            if self.books.experiment(n).stage != "asked":
+                raise
+            self._wall = ended.ending
         finally:
             self._passed[n].set()
             self._ready[n].set()
 
     async def _propose(self, n: int) -> None:
         async with self._proposal_slots.take() as slot:
+            if (wall := self.books.spending.money_spent()) is not None:
+                raise Ended(wall)
             e, proposer = self.books.experiment(n), self.parts.proposer
             draft = self.parts.workspace.draft(slot, self.books.candidate(e.parents[0]), self.books.folder(n))
             self.books.watch("proposing", {"n": n, "slot": slot, "proposer": proposer.name})
@@ -159,6 +168,10 @@ class Loop:
         if proposal.cost_usd or proposal.tokens:
             draft.spend(proposal.cost_usd, proposal.tokens)
         cost_usd, tokens = draft.spent()
+        try:
+            content = self._store(proposal.content)
+        except SetupError as error:
+            proposal, content = Proposal(proposal.description, failure=("proposer_crash", str(error))), ""
         body = {
             "description": one_line(proposal.description),
             "proposer": proposer.name,
@@ -167,7 +180,7 @@ class Loop:
             "notes": list(proposal.notes),
             "failure": list(proposal.failure) if proposal.failure else None,
             "settings": dict(proposal.settings),
-            "content": self._store(proposal.content),
+            "content": content,
         }
         needed = {key: value for key, value in body.items() if value or key == "description"}
         self.books.append(Event("proposed", n, needed), durable=bool(cost_usd or tokens))  # what was paid for is on disk
@@ -185,13 +198,14 @@ class Loop:
             return proposal
         except Refused as refused:
             return Proposal(failure=(refused.reason, refused.words))
-        except TimeoutError:
-            return Proposal(failure=("proposer_timeout", f"no proposal within {limit_s:.0f} s"))
+        except TimeoutError as error:
+            words = f"no proposal within {limit_s:.0f} s" if math.isfinite(limit_s) else describe(error)
+            return Proposal(failure=("proposer_timeout", words))
         except (DiskFault, RunnerLost) as fault:
             raise Ended(fault_ending(fault)) from fault
-        except (Exhausted, SetupError):
+        except (Exhausted, ProposerUnfit):
             raise
-        except Exception as error:  # the experiment's edge: it becomes the verdict's words
+        except (Exception, SystemExit) as error:  # the experiment's edge: it becomes the verdict's words
             return Proposal(failure=("proposer_crash", describe(error)))
 
     def _brief(self, e: Experiment, slot: int) -> Brief:

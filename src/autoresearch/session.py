@@ -38,7 +38,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 def is_run_name(name: str) -> bool:
     """Whether a name may be a run's, and its branch's."""
-    return NAME.fullmatch(name) is not None and ".." not in name and not name.endswith((".", ".lock"))
+    ours = name == "files" or name.startswith("ledger.db")  # what lies beside the runs' folders
+    return NAME.fullmatch(name) is not None and ".." not in name and not name.endswith((".", ".lock")) and not ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,10 @@ class Session:
             names = project.paths.run(self.run.run)
             opened.enter_context(OwnerLock(names.lock, self.run.run))
             opened.enter_context(OwnerLock(names.cache_lock, self.run.run))  # `clean` leaves the trees alone
+            for request in self.ledger.requests(self.run.run):
+                self.ledger.answer(request.id, {"ok": False, "words": "nobody worked on the run any more"})
+            if self.is_new and any(r.run == self.run.run for r in self.ledger.runs()):
+                raise SetupError(f"run {self.run.run} exists already: another session started it meanwhile")
             if self.is_new:
                 self._record_start()
             else:

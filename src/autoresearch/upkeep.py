@@ -58,9 +58,9 @@ class Upkeep:
         """Take kept changes out: a commit with the tree of the experiment that is the incumbent again."""
         books, history = self._books, self._books.history
         to = books.experiment(step.to)
-        assert history.run is not None
-        message = f"roll back to experiment {to.n}\n\nReason: {one_line(step.words)}\nLedger: {history.run.head}"
-        done = books.parts.workspace.advance(to.tree, message, history.tip, history.left_at, history.run.last_at)
+        decided = books.experiment(n)  # its hash and time, so that the commit can be made again with the same id
+        message = f"roll back to experiment {to.n}\n\nReason: {one_line(step.words)}\nLedger: {decided.decided_hash}"
+        done = books.parts.workspace.advance(to.tree, message, history.tip, history.left_at, decided.decided_at)
         body = {"to": to.n, "words": one_line(step.words), "commit": done.commit, "tree": to.tree, "moved": done.moved}
         books.append(Event("rolled_back", n, body), durable=True)
         self._say_held_back(done.moved)
@@ -115,6 +115,7 @@ class Upkeep:
             words = await self._bench.check(n, check, self._books.candidate(fresh[-1]))
             if words:
                 self._roll_back(n, RollBack(await self._bisect(n, check, fresh), words))
+                await self._periodic_checks(n, last=last)  # what is left has to pass the other checks too
                 return
         if due and len(due) == len(checks):
             self._books.note(n, "checked")
@@ -142,8 +143,8 @@ class Upkeep:
         streak = self._streak()
         if streak >= STOP_AFTER:
             raise Ended(Ending("breaker", f"{streak} failures in a row; the last: {self._last_words(n)}", 1))
-        checked = any(m.phase == "repair" for m in self._books.experiment(n).measurements)
-        if not streak or streak % RECHECK_AFTER or checked:
+        checked = any(m.phase == "repair" and m.ok for m in self._books.experiment(n).measurements)
+        if not streak or streak % RECHECK_AFTER or checked or not self._failed(n):
             return
         for wait_s in (*self._books.options.outage_waits_s, None):
             if (await self._bench.measure(n, self._recheck())).ok:

@@ -238,6 +238,7 @@ class Live:
 
     def _table(self) -> Any:
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=None, padding=(0, 1), header_style="dim")
         for name, justify in (
@@ -256,5 +257,5 @@ class Live:
             kind = e.verdict.kind.value
             words = f"{kind} ({e.verdict.reason})"
             change = show_change(e.value, base) if e.n else ""
-            table.add_row(str(e.n), words, show_number(e.value), change, e.description, style=colours[kind])
+            table.add_row(str(e.n), words, show_number(e.value), change, Text(e.description), style=colours[kind])
         return table

@@ -116,6 +116,8 @@ class SqliteLedger:
     def _open(self) -> sqlite3.Connection:
         mode = "ro" if self._read_only else "rwc"
         uri = f"file:{_quote(self.path)}?mode={mode}"
+        if self._read_only and _at_rest(self.path):
+            uri += "&immutable=1"  # opened without making -wal and -shm, also where nothing can be made
         db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
         if not self._read_only:
             os.chmod(self.path, 0o600)
@@ -297,6 +299,15 @@ def _measurement_row(run: str, e: Experiment, i: int) -> tuple[Any, ...]:
 def _run_record(body: dict[str, Any]) -> RunRecord:
     gain = body.pop("validated", None)
     return RunRecord(**body, validated=Gain(**gain) if gain else None)
+
+
+def _at_rest(path: Path) -> bool:
+    """Whether a ledger in WAL mode has no log: nobody has it open for writing."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(20)[18:19] == b"\x02" and not os.path.exists(f"{path}-wal")
+    except OSError:
+        return False
 
 
 def _quote(path: Path) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autoresearch.contracts import Brief, FileDraft
-from autoresearch.errors import Exhausted, SetupError
+from autoresearch.errors import Exhausted, ProposerUnfit
 from autoresearch.history import View
 from autoresearch.proposers.constants import Knob, RangeError, Value, edit, find
 from autoresearch.records import Blob, Experiment, Proposal
@@ -53,7 +53,6 @@ class Knobs:
                 "UPPER_CASE numbers, booleans and strings with a `# knob: a|b` comment in Python, and scalars in JSON"
             )
         here = {k.name: k.value for k in knobs}
-        self._settings.setdefault(brief.parent.n, here)
         results = self._decided(brief.view, here)
         pending = [self._known(brief.view, e, here) for e in brief.view.pending if e.n < brief.n and e.settings]
         point = self._search.next(knobs, here, results, pending, minimize=brief.direction == "minimize", rng=brief.random())
@@ -62,7 +61,7 @@ class Knobs:
         blobs = {path: Blob(text.encode(), draft.mode(path)) for path, text in texts.items()}
         words = ", ".join(f"{k.name} {k.show(here[k.name])} → {k.show(changed[k.name])}" for k in knobs if k.name in changed)
         self._settings[brief.n] = {**here, **changed}
-        return Proposal(words, blobs, settings=changed)
+        return Proposal(words, blobs, settings={"here": here, "changed": changed})
 
     def _read(self, parent: Experiment, draft: FileDraft) -> tuple[dict[str, str], list[Knob]]:
         """The parent's files and their knobs, read once for each parent."""
@@ -77,7 +76,7 @@ class Knobs:
             try:
                 self._texts = (parent.tree, files, find(files))
             except RangeError as error:
-                raise SetupError(str(error)) from error
+                raise ProposerUnfit(str(error)) from error
         return self._texts[1], self._texts[2]
 
     def _decided(self, view: View, here: Settings) -> Results:
@@ -90,15 +89,16 @@ class Knobs:
         return self._results
 
     def _known(self, view: View, e: Experiment, default: Settings) -> Settings:
-        """An experiment's settings: what it changed on what its parent had."""
+        """An experiment's settings, as it recorded them; of one by another proposer, its parent's."""
         if e.n not in self._settings:
-            chain = [e]
-            while chain[-1].n not in self._settings and chain[-1].parents and chain[-1].n:
-                chain.append(view.of(chain[-1].parents[0]))
-            settings = dict(self._settings.get(chain[-1].n, default))
-            for link in reversed(chain):
-                settings = {**settings, **link.settings}
-                self._settings[link.n] = settings
+            if e.settings:
+                self._settings[e.n] = {**e.settings["here"], **e.settings["changed"]}
+            elif e.n == 0:
+                children = (view.of(n) for n in range(1, len(view)))
+                first = next((c.settings for c in children if c.settings and c.parents == (0,)), None)
+                self._settings[0] = dict(first["here"]) if first else default
+            else:
+                self._settings[e.n] = self._known(view, view.of(e.parents[0]), default)
         return self._settings[e.n]
 
 
@@ -141,7 +141,7 @@ class Search:
 
     def __init__(self) -> None:
         self._study: Any = None
-        self._window: tuple[int, int, tuple[str, ...]] = (-1, 0, ())
+        self._window: tuple[int, int, tuple[Any, ...]] = (-1, 0, ())
         self._worst: float | None = None
 
     def next(
@@ -230,7 +230,7 @@ class Search:
     ) -> Any:
         """A study that holds the last results; a window of 800 to 1,000 that depends on their number alone."""
         first = max(0, (len(results) - RESULTS + _BLOCK - 1) // _BLOCK * _BLOCK)
-        names = tuple(k.name for k in knobs)
+        names = tuple((k.name, k.kind, k.low, k.high, k.log, k.choices) for k in knobs)
         if self._study is None or self._window[0] != first or self._window[1] > len(results) or self._window[2] != names:
             self._study = optuna.create_study(direction="minimize" if minimize else "maximize")
             self._window = (first, first, names)

@@ -31,7 +31,11 @@ class Threads:
         box: dict[str, Any] = {}
         token = anyio.lowlevel.current_token()
         inbox.put((function, args, box, done, token))
-        await done.wait()
+        try:
+            await done.wait()
+        except BaseException:
+            box["abandoned"] = True  # the thread ends when the call does, if ever
+            raise
         self._idle.append(inbox)
         if "error" in box:
             raise box["error"]
@@ -55,6 +59,8 @@ def _serve(inbox: queue.SimpleQueue[Any]) -> None:
             box["value"] = function(*args)
         except BaseException as error:  # the experiment's edge: its traceback is stored with the verdict
             box["error"] = error
+        if "abandoned" in box:
+            return
         try:
             anyio.from_thread.run_sync(done.set, token=token)
         except RuntimeError:

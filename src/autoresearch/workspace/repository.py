@@ -121,7 +121,8 @@ class GitWorkspace:
             RepositoryError: the names are taken.
         """
         standing = self.repository.refs(f"refs/autoresearch/{self.run}")
-        if standing == {self.ref("base"): self.base}:
+        mine = self._cache / "begun"  # another project of this repository may have a run of the same name
+        if standing == {self.ref("base"): self.base} and mine.exists():
             return  # a killed session came this far
         if standing:
             raise RepositoryError(
@@ -132,6 +133,7 @@ class GitWorkspace:
             raise RepositoryError("a branch named 'autoresearch' is in the way of autoresearch/<run>: rename it first")
         if self.repository.resolve(self.branch) is not None:
             raise RepositoryError(f"the branch autoresearch/{self.run} exists already: choose another name for the run")
+        mine.touch()
         self.repository.update_refs({self.ref("base"): self.base, self.branch: self.base})
 
     def pack(self, content: Edits | State) -> bytes:

@@ -21,8 +21,8 @@ def encode(value: Any) -> bytes:
         SetupError: it can be neither.
     """
     try:
-        text = json.dumps(value, sort_keys=True, allow_nan=False)
-        if json.loads(text) == value and type(json.loads(text)) is type(value):
+        text = json.dumps(value, allow_nan=False)
+        if _same(json.loads(text), value):
             return b"J" + text.encode()
     except (TypeError, ValueError, RecursionError):
         pass
@@ -30,6 +30,17 @@ def encode(value: Any) -> bytes:
         return b"P" + pickle.dumps(value, protocol=4)
     except Exception as error:
         raise SetupError(f"a state must be JSON or picklable, got {type(value).__name__}: {error}") from error
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values are equal down to their types and the order of keys."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(_same(a[k], b[k]) for k in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)
 
 
 def decode(body: bytes) -> Any:
@@ -102,7 +113,7 @@ class StateWorkspace:
         return candidate
 
     def advance(self, tree: str, message: str, tip: str, left_at: str, at: float) -> Advance:
-        return Advance("", moved=True)
+        return Advance(tree, moved=True)
 
     def follow(self, tip: str, left_at: str) -> Advance:
         return Advance(tip, moved=True)
