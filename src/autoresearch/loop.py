@@ -40,6 +40,7 @@ class Loop:
         self._finishing = False
         self._wall: Ending | None = None  # met while proposing: what was proposed before still comes to its verdict
         self._scope: anyio.CancelScope | None = None
+        self._work: anyio.CancelScope | None = None
 
     async def run(self) -> Ending:
         """Work until the budget is spent, somebody stops it, or nothing is left to do.
@@ -60,9 +61,8 @@ class Loop:
                     self.upkeep.mend()
                     if self.history.decided > 0:
                         await self.upkeep.after(self.history.decided)  # a killed session may not have come to its end
-                    ending = await self._experiments()
+                    self._ending = await self._until_end()
                     gain = await self.upkeep.at_end()
-                    self._ending = self._ending or ending
                     tasks.cancel_scope.cancel()
         except BaseException as error:
             cause = as_fault(ungroup(error))
@@ -74,6 +74,19 @@ class Loop:
             self._ending = cause.ending
         assert self._ending is not None
         self._close(self._ending, gain)
+        return self._ending
+
+    async def _until_end(self) -> Ending:
+        """Experiments until a wall is met; a wall of time or evaluations breaks off what runs, and nothing after it."""
+        with anyio.CancelScope() as self._work:
+            try:
+                return await self._experiments()
+            except BaseExceptionGroup as group:
+                cause = ungroup(group)
+                if isinstance(cause, Ended) and cause.ending.status == "finished":
+                    return cause.ending
+                raise
+        assert self._ending is not None
         return self._ending
 
     async def _experiments(self) -> Ending:  # type: ignore[return]  # the group does not swallow
@@ -378,7 +391,10 @@ class Loop:
         while True:
             left_s = self.books.spending.left_s()
             if left_s <= 0:
-                self.stop(self.books.spending.out_of_time() or Ending("time", "the time is used up"))
+                self._ending = self.books.spending.out_of_time() or Ending("time", "the time is used up")
+                if self._work is None:  # not even the baseline was measured
+                    return self.stop(self._ending)
+                return self._work.cancel()
             await anyio.sleep(min(max(left_s, 0.01), 5.0))
 
 

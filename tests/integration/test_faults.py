@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,21 @@ def test_periodic_check_is_bisected_and_rolled_back(make_toy: Callable[..., Toy]
     assert [e.rolled_back for e in history.experiments[:5]] == [False, False, False, True, True]
     assert toy.git("show", "autoresearch/one:knob.txt") == "8\n"
     assert toy.git("log", "-1", "--format=%s", "autoresearch/one").strip() == "roll back to experiment 2"
+
+
+@pytest.mark.parametrize("wall", ["evaluations = 5", 'time = "6s"'])
+def test_periodic_check_is_made_at_the_end_whichever_wall_it_is(make_toy: Callable[..., Toy], wall: str) -> None:
+    toy = make_toy({"check.py": CHECK}, task=TASK + CHECKED.format(every=50) + f"[budget]\nexperiments = 1000\n{wall}\n")
+
+    def patch(brief: Any) -> Patch:
+        time.sleep(0.5 if "time" in wall else 0)
+        return Patch({"knob.txt": f"{9 - brief.n / 1000}\n", **({"extra/mark.txt": "x"} if brief.n == 2 else {})})
+
+    ending = toy.run(patch, run="one")
+    assert ending.reason == wall.split()[0]
+    history = toy.history()
+    assert history.line == [0, 1]
+    assert history.experiments[2].rolled_back
 
 
 @pytest.mark.parametrize(("bound", "kept"), [("max = 5", False), ("min = 8", True), ("max = 50", True)])
