@@ -15,7 +15,7 @@ from typing import Any
 
 import anyio
 
-from autoresearch import git, machine
+from autoresearch import git, machine, proposers
 from autoresearch.assembly import Assembly, scope_of
 from autoresearch.books import Watch
 from autoresearch.budget import FINISHED, Budget, Ending
@@ -144,6 +144,9 @@ class Session:
     def _open(self, project: Project, wish: Wish, task: Task | None) -> None:
         self.project, self.wish = project, wish
         self.task = task or load(project.folder)
+        if str(project.folder) not in sys.path:
+            sys.path.insert(0, str(project.folder))  # for proposers named module:Class
+        proposers.known(self.task.proposer[0].kind)  # before anything is recorded
         self.location = project.location(wish.confirm)
         self.notices: list[str] = []
         self.pictures = True

@@ -13,6 +13,15 @@ KNOWN = {
 }
 
 
+def known(kind: str) -> None:
+    """Look whether there is such a proposer at all.
+
+    Raises:
+        UnknownName: with the nearest known one.
+    """
+    find("proposers", kind, KNOWN)
+
+
 def make(kind: str, **options: Any) -> Proposer:
     """The proposer that goes by this name; it gets those of the options that its constructor names.
 
