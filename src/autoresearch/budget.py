@@ -42,7 +42,6 @@ class Budget:
     session_time_s: float | None = None
     cost_usd: float | None = None
     tokens: int | None = None
-    disk_bytes: int | None = None
 
 
 @dataclass(slots=True)

@@ -391,7 +391,6 @@ class Session:
             session_time_s=wish.time_s,
             cost_usd=b.cost_usd,
             tokens=b.tokens,
-            disk_bytes=self.task.run.disk,
         )
 
     async def work(self, watch: Watch, ready: Callable[[Loop], None] = lambda loop: None) -> Ending:
