@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 from autoresearch import acceptance, brief, git, proposers, strategies
 from autoresearch.books import Bound, CheckOrder, Options, Parts
 from autoresearch.contracts import Ledger, Settings
 from autoresearch.errors import SetupError
-from autoresearch.paths import ProjectPaths
+from autoresearch.masking import mask_of
+from autoresearch.paths import ProjectPaths, project_key
 from autoresearch.process import Job, Supervisor, can_layer
-from autoresearch.process.environment import argv, clean
-from autoresearch.records import RunRecord
+from autoresearch.process.environment import SEALED, Openings, argv, clean
+from autoresearch.records import Bind, Layer, RunRecord
 from autoresearch.runners import LocalRunner, inputs
-from autoresearch.runners.local import Reading, classify
+from autoresearch.runners.local import Reading, Surroundings, classify
+from autoresearch.shares import Share, Shares, Wanted
 from autoresearch.taskfile import FILE, Scope, Task
+from autoresearch.taskfile.schema import LOCK_FILES
 from autoresearch.workspace import GitWorkspace
-from autoresearch.workspace.repository import TreeOptions
+from autoresearch.workspace.evaluation import SetUp, TreeOptions
 
 _SETUP_LIMIT_S = 3600.0
 
@@ -35,6 +39,8 @@ class Assembly:
 
     Args:
         slots: how many evaluation and proposal slots.
+        openings: what of the user's surroundings evaluations see after all.
+        shares: what of the machine each evaluation slot has; no more than the memory limit is held without.
     """
 
     def __init__(
@@ -46,9 +52,12 @@ class Assembly:
         ledger: Ledger,
         *,
         slots: tuple[int, int] = (1, 1),
+        openings: Openings = SEALED,
+        shares: Shares | None = None,
     ) -> None:
         self.paths, self.location, self.task, self.run, self.ledger = paths, location, task, run, ledger
-        self._slots = slots
+        self._slots, self._shares, self.openings = slots, shares, openings
+        self.mask = mask_of(task.evaluate.env)
 
     def options(self) -> Options:
         task, run = self.task, self.run
@@ -64,6 +73,7 @@ class Assembly:
             bool(task.evaluate.seed_env),
             run.seed,
         )
+        render = brief.renderer(task)
         return Options(
             run.run,
             settings,
@@ -76,34 +86,68 @@ class Assembly:
             checks=tuple(CheckOrder(c.name, c.command, c.every, c.retries, c.timeout) for c in task.check),
             target=metric.target,
             folder=names.experiment,
-            brief=brief.renderer(task),
+            brief=lambda told: self.mask.cover(render(told)),
+            time_budget_s=task.evaluate.time_budget,
+            build=task.evaluate.build,
+            quick=task.evaluate.quick,
+            mask=self.mask,
         )
 
     async def workspace(self, supervisor: Supervisor) -> GitWorkspace:
-        task = self.task
-        links, places = inputs.resolve(self.paths.project, task.evaluate.inputs)
-        setup = self._setup(supervisor) if task.evaluate.setup else None
+        evaluate, prefix = self.task.evaluate, self.location.prefix
+        links, places = inputs.resolve(self.paths.project, evaluate.inputs)
         cache = self.paths.run(self.run.run).cache
         layered = await can_layer(supervisor, cache / "probe")
         return GitWorkspace(
             self.location,
-            scope_of(task),
+            scope_of(self.task),
             run=self.run.run,
             base=self.run.base,
             cache=cache,
-            options=TreeOptions(links, places, setup, layered, self._slots[0]),
+            parts=self._parts(prefix),
+            options=TreeOptions(
+                links,
+                places,
+                copies=inputs.resolve(self.paths.project, evaluate.copies, key="copy")[0],
+                caches=tuple(evaluate.cache),
+                setup=self._setup(supervisor) if evaluate.setup else None,
+                setup_if=tuple(evaluate.setup_if or LOCK_FILES),
+                build=bool(evaluate.build),
+                namespaces=bool(supervisor.namespaces),
+                layered=layered,
+                slots=self._slots[0],
+            ),
         )
 
-    def _setup(self, supervisor: Supervisor) -> Callable[[Path, Path], Awaitable[None]]:
-        names = self.paths.run(self.run.run)
+    def _parts(self, prefix: str) -> frozenset[str]:
+        """`[task] paths` from the repository's top.
 
-        async def setup(folder: Path, scratch: Path) -> None:
+        Raises:
+            SetupError: one leads out of the repository, or an editable file is in none of them.
+        """
+        parts = {os.path.normpath(prefix + path) for path in self.task.task.paths}
+        for path in parts:
+            if path.startswith("..") or path == ".":
+                raise SetupError(f"[task] paths names {path!r}, expected folders inside the repository")
+        for name in scope_of(self.task).literals if parts else ():
+            folder = os.path.dirname(prefix + name)
+            if folder and not any(f"{folder}/".startswith(f"{p}/") or f"{p}/".startswith(f"{folder}/") for p in parts):
+                raise SetupError(f"[task] editable names {name}, which is in none of [task] paths: add its folder there")
+        return frozenset(parts)
+
+    def _setup(self, supervisor: Supervisor) -> SetUp:
+        """The set-up as evaluation slots call it: with the user's HOME on the base, with a new one on a candidate's files."""
+        log = self.paths.run(self.run.run).folder / "setup.log"
+
+        async def setup(folder: Path, scratch: Path, mounts: Sequence[Layer | Bind], trusted: bool) -> str:
             command = argv(self.task.evaluate.setup, self.run.python)
-            log = names.folder / "setup.log"
-            env = clean(scratch, passed=self.task.evaluate.env)
-            end = await supervisor.run(Job(command, folder, env, timeout_s=_SETUP_LIMIT_S, log=log))
-            if end.exit != 0:
-                raise SetupError(f"[evaluate] setup failed: {classify(end, _SETUP_LIMIT_S)[1]}; its log: {log}")
+            openings = Openings(home=trusted, environment=self.openings.environment)
+            env = clean(scratch, passed=self.task.evaluate.env, openings=openings)
+            job = Job(command, folder, env, timeout_s=_SETUP_LIMIT_S, log=log, mounts=mounts, masked=self.mask.pairs)
+            end = await supervisor.run(job)
+            if end.exit == 0:
+                return ""
+            return f"[evaluate] setup failed: {self.mask.cover(classify(end, _SETUP_LIMIT_S)[1])}; its log: {log}"
 
         return setup
 
@@ -121,6 +165,7 @@ class Assembly:
             env=task.evaluate.env,
             timeout_s=table.timeout,
             scope=scope_of(task),
+            mask=self.mask,
         )
         return Parts(
             self.ledger,
@@ -131,19 +176,42 @@ class Assembly:
             acceptance.make(task.acceptance.kind),
         )
 
+    async def tidy(self, supervisor: Supervisor) -> list[str]:
+        """Clean up what evaluations of a session that was killed left outside their process trees."""
+        if not self.task.evaluate.cleanup:
+            return []
+        return await self.runner(supervisor).tidy(self.paths.run(self.run.run).cache)
+
     def runner(self, supervisor: Supervisor) -> LocalRunner:
         """The runner of the task's command on this machine."""
         task, metric = self.task, self.task.metric
         names = (metric.name, *(g.name for g in task.guard))
+        evaluate = task.evaluate
+        surroundings = Surroundings(
+            name=f"{self.run.run.lstrip('.')}-{project_key(self.paths.project)[-4:]}",
+            python=self.run.python,
+            env=tuple(evaluate.env),
+            mask=self.mask,
+            seed_env=evaluate.seed_env,
+            time_budget_s=evaluate.time_budget,
+            cleanup=evaluate.cleanup,
+            openings=self.openings,
+            home=inputs.in_home(evaluate.inputs),
+            share=self._shares.of if self._shares else lambda slot: Share(memory_mb=wanted(task).memory_mb),
+        )
         return LocalRunner(
             supervisor,
-            command=task.evaluate.command,
-            python=self.run.python,
+            surroundings,
+            command=evaluate.command,
             reading=Reading(names, metric.take, metric.pattern, metric.file, metric.path),
-            env=tuple(task.evaluate.env),
-            seed_env=task.evaluate.seed_env,
-            inputs=inputs.resolve(self.paths.project, task.evaluate.inputs)[1],
+            inputs=inputs.resolve(self.paths.project, evaluate.inputs)[1],
         )
+
+
+def wanted(task: Task) -> Wanted:
+    """What one evaluation of a task wants of the machine."""
+    asked = task.evaluate.resources
+    return Wanted(asked.cpus, asked.gpus, None if asked.memory is None else asked.memory / 2**20)
 
 
 def _or(value: float | None, default: float) -> float:

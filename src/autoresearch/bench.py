@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import anyio
 
@@ -14,6 +15,7 @@ from autoresearch.records import Candidate, Event, Measure, Measurement, Order, 
 from autoresearch.slots import Slots
 from autoresearch.text import one_line, slug
 
+BUILD_LIMIT_S = 3600.0  # before the base's own build is known
 ATTEMPTS = 3  # of one evaluation whose runner was lost
 
 
@@ -23,6 +25,7 @@ class Bench:
     def __init__(self, books: Books) -> None:
         self._books = books
         self._slots = Slots(books.options.evaluations)
+        self._slot_of: dict[int, int] = {}  # both arms of a comparison in the same slot
         self._running = 0
 
     async def measure(self, n: int, step: Measure) -> Measurement:
@@ -31,14 +34,10 @@ class Bench:
         Raises:
             Ended: the evaluations are used up, the disk or the runner failed.
         """
-        ending = self._books.spending.may_measure(self._running)
-        if ending is not None:
-            raise Ended(ending)
-        self._running += 1
-        try:
-            report, attempt = await self._attempts(n, step)
-        finally:
-            self._running -= 1
+        report = self._books.options.measured.get(step.seed) if step.phase == "baseline" else None
+        attempt = 1
+        if report is None:
+            report, attempt = await self._spend(n, step)
         m = Measurement(
             of=step.of,
             arm=step.arm,
@@ -58,6 +57,16 @@ class Bench:
         )
         self._books.append(Event("measured", n, measured_body(m), attempt=attempt))
         return m
+
+    async def _spend(self, n: int, step: Measure) -> tuple[Readout, int]:
+        ending = self._books.spending.may_measure(self._running)
+        if ending is not None:
+            raise Ended(ending)
+        self._running += 1
+        try:
+            return await self._attempts(n, step)
+        finally:
+            self._running -= 1
 
     def may_run_ahead(self) -> bool:
         """Whether the evaluations reach for one more than those under way."""
@@ -86,7 +95,8 @@ class Bench:
         while True:
             attempt += 1
             folder = self._books.folder(n)
-            order = Order(n, step.seed, attempt, label, folder=folder, timeout_s=self._timeout_s())
+            final = step.phase == "final"
+            order = Order(n, step.seed, attempt, label, folder=folder, timeout_s=self._timeout_s(), pristine=final)
             try:
                 report = await self._evaluate(n, self._books.candidate(step.of), order)
             except RunnerLost as lost:
@@ -101,15 +111,64 @@ class Bench:
             outages += 1
 
     async def _evaluate(self, n: int, candidate: Candidate, order: Order) -> Readout:
+        """Run an order on a candidate, built and tried out first where the task says so; in one slot for each record."""
         books = self._books
-        async with self._slots.take() as slot:
-            place = await books.parts.workspace.place(slot, candidate)
+        async with self._slots.take(self._slot_of.get(n)) as slot:
+            self._slot_of[n] = slot
             books.watch("evaluating", {"n": n, "slot": slot, "label": order.label, "of": candidate.n})
             try:
-                return await books.parts.runner.evaluate(place, order)
+                return await self._prepare(n, slot, candidate, order) or await self._run(slot, candidate, order)
             finally:
-                books.parts.workspace.vacate(slot)
                 books.watch("evaluated", {"n": n, "slot": slot})
+
+    async def _run(self, slot: int, candidate: Candidate, order: Order) -> Readout:
+        workspace = self._books.parts.workspace
+        place = await workspace.place(slot, candidate, pristine=order.pristine)
+        if place.failed:
+            return Readout(Outcome.BUILD, words=place.failed)
+        try:
+            return await self._books.parts.runner.evaluate(place, order)
+        finally:
+            workspace.vacate(slot)
+
+    async def _prepare(self, n: int, slot: int, candidate: Candidate, order: Order) -> Readout | None:
+        """Build the candidate if that was not done in this slot, and try it out before its first evaluation."""
+        options = self._books.options
+        if options.build and (failed := await self._build(n, slot, candidate, order)):
+            return failed
+        first = order.kind == "evaluate" and candidate.n == n and not self._books.experiment(n).own
+        if options.quick and first:
+            quick = replace(order, label="quick", command=options.quick, kind="quick")
+            report = await self._run(slot, candidate, quick)
+            if report.outcome is not Outcome.OK:
+                return replace(report, words=f"the quick test failed: {report.words}")
+        return None
+
+    async def _build(self, n: int, slot: int, candidate: Candidate, order: Order) -> Readout | None:
+        books = self._books
+        workspace, label = books.parts.workspace, "build" if candidate.n == n else f"build-of-{candidate.n}"
+        place = await workspace.place(slot, candidate, pristine=order.pristine)
+        if place.failed:
+            return Readout(Outcome.BUILD, words=place.failed)
+        if not place.unbuilt:
+            return None
+        build = replace(order, label=label, command=books.options.build, kind="build", timeout_s=self._build_limit_s())
+        try:
+            report = await books.parts.runner.evaluate(place, build)
+            if report.outcome is Outcome.OK:
+                await workspace.built(slot, candidate, pristine=order.pristine)
+        finally:
+            workspace.vacate(slot)
+        if report.outcome not in (Outcome.OK, Outcome.OUTAGE):
+            return replace(report, outcome=Outcome.BUILD, words=f"the build failed: {report.words}")
+        if report.outcome is Outcome.OUTAGE:
+            return report
+        books.append(Event("built", n, {"of": candidate.n, "duration_s": round(report.duration_s, 6)}))
+        return None
+
+    def _build_limit_s(self) -> float:
+        known = self._books.history.experiments[0].build_s
+        return BUILD_LIMIT_S if known is None else 3 * known + 60
 
     async def _wait_out(self, n: int, outages: int, words: str) -> None:
         waits = self._books.options.outage_waits_s
@@ -125,12 +184,15 @@ class Bench:
 
     def _timeout_s(self) -> float | None:
         options, history = self._books.options, self._books.history
+        budget_s = options.time_budget_s
         if options.timeout_s is not None:
             return options.timeout_s if math.isfinite(options.timeout_s) else None
         if history.decided < 0:
-            return options.baseline_timeout_s
-        known = [m.duration_s for m in history.experiments[0].measurements if m.phase == "baseline"]
-        return 3 * max(known) + 30
+            return 3 * budget_s + 600 if budget_s else options.baseline_timeout_s
+        known = max(m.duration_s for m in history.experiments[0].measurements if m.phase == "baseline")
+        if budget_s:  # what the baseline needs besides it, and a tenth of it for the machine's moods
+            return max(known, budget_s) + max(0.1 * budget_s, 5)
+        return 3 * known + 30
 
 
 def fault_ending(fault: DiskFault | RunnerLost) -> Ending:

@@ -11,7 +11,8 @@ from typing import Any
 from autoresearch.budget import Budget, Ending, Spending
 from autoresearch.contracts import Acceptance, Brief, Ledger, Proposer, Runner, Settings, Situation, Strategy, Workspace
 from autoresearch.errors import AutoresearchError
-from autoresearch.records import Candidate, ChainedEvent, Event, Experiment
+from autoresearch.masking import NOTHING, Mask
+from autoresearch.records import Candidate, ChainedEvent, Event, Experiment, Readout
 
 OUTAGE_WAITS_S = (1.0, 5.0, 30.0, 60.0, 300.0, 600.0)
 
@@ -49,14 +50,33 @@ class CheckOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Errand:
+    """A session for one thing that a person asked for, while nobody worked on the run.
+
+    Attributes:
+        final: only the final comparison; else orders that stand in the ledger are carried out, and nothing new is proposed.
+        after: how the run stands again when it is done.
+    """
+
+    after: Ending
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What one session of a run is made of, besides the parts.
 
     Attributes:
         lag: how many experiments may be asked ahead of the decisions; stored with the run.
         timeout_s: of an evaluation; None is three times the slowest baseline and 30 s, infinite is none.
+        time_budget_s: what an evaluation is told to take; without `timeout_s` it is held to it.
+        build, quick: commands that make a candidate, and that try it out before its first evaluation.
+        measured: evaluations of the base that were made just before the run, by their seed.
+        mask: covers the values of variables that are passed through.
         breakers: stop after many failures in a row.
         folder: where an experiment's files go; None keeps none.
+        errand: what this session is for, if it is not for going on.
+        rebaseline: measure baseline and incumbent again and go on with those numbers.
         brief: renders a prompt.
     """
 
@@ -67,6 +87,11 @@ class Options:
     evaluations: int = 1
     timeout_s: float | None = None
     baseline_timeout_s: float = 6 * 3600.0
+    time_budget_s: float | None = None
+    build: str = ""
+    quick: str = ""
+    measured: Mapping[int, Readout] = field(default_factory=dict)
+    mask: Mask = NOTHING
     proposal_timeout_s: float = 900.0
     guards: tuple[Bound, ...] = ()
     checks: tuple[CheckOrder, ...] = ()
@@ -76,6 +101,8 @@ class Options:
     folder: Callable[[int], Path] | None = None
     brief: Callable[[Brief], str] = field(default=lambda brief: "")
     poll_s: float = 0.1
+    errand: Errand | None = None
+    rebaseline: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Found by short name, by `module:Class`, or by an entry point of the group `autor
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -15,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from autoresearch.errors import UnknownName
 from autoresearch.history import History, View
 from autoresearch.records import (
+    Bind,
     Candidate,
     ChainedEvent,
     Direction,
     Edits,
     Event,
     Experiment,
+    Layer,
     Order,
     Phase,
     Plan,
@@ -165,25 +168,30 @@ class Place:
     Attributes:
         folder: its working directory; `scratch` holds its HOME, TMP and result file; None for states.
         readonly: outside paths it may read and not write.
-        layer: lower, upper and work folder of the overlay in which alone the evaluation sees its tree.
+        mounts: what its own mount namespace shows, in this order: the layer over its tree, inputs, copies, caches.
+        unbuilt: the candidate has to be built here first.
+        failed: in which words its set-up failed, and then nothing can run here.
     """
 
     folder: Path | None
     scratch: Path | None
     slot: int
     readonly: tuple[Path, ...] = ()
-    layer: tuple[Path, Path, Path] | None = None
+    mounts: tuple[Layer | Bind, ...] = ()
+    unbuilt: bool = False
+    failed: str = ""
     state: Any = field(default=None, repr=False)
 
     def find(self, name: str) -> Path:
         """A file that the evaluation left, or that was there before."""
         assert self.folder is not None
-        if self.layer is not None:
-            lower, upper, _ = self.layer
-            written = upper / self.folder.relative_to(lower) / name
-            if written.exists():
-                return written
-        return self.folder / name
+        path = Path(os.path.normpath(self.folder / name))
+        for mount in reversed(self.mounts):
+            if path.is_relative_to(mount.at):
+                sources = [mount.source] if isinstance(mount, Bind) else [mount.upper, *mount.lower]
+                inside = [source / path.relative_to(mount.at) for source in sources]
+                return next((p for p in inside if p.exists()), inside[0])
+        return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +221,8 @@ class Workspace(Protocol):
     def advance(self, tree: str, message: str, tip: str, left_at: str, at: float) -> Advance: ...
     def follow(self, tip: str, left_at: str) -> Advance: ...
     def reconcile(self, history: History) -> list[str]: ...
-    async def place(self, slot: int, candidate: Candidate) -> Place: ...
+    async def place(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> Place: ...
+    async def built(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> None: ...
     def vacate(self, slot: int) -> None: ...
     def draft(self, slot: int, parent: Candidate, folder: Path | None) -> Draft: ...
     def close(self) -> None: ...

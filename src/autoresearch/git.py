@@ -374,6 +374,10 @@ class Repository:
                 entries[name] = (_TREE, oid)
         return self.write("tree", _format_tree(entries)) if entries else None
 
+    def write_tree(self, entries: Mapping[str, Entry]) -> str:
+        """Write one tree of entries by name."""
+        return self.write("tree", _format_tree(entries))
+
     def differences(self, old: str, new: str, prefix: str = "") -> dict[str, Entry | None]:
         """Paths that differ between two trees, with the new entry or None."""
         if old == new:

@@ -11,6 +11,7 @@ from sys import intern
 from types import MappingProxyType
 from typing import Any
 
+from autoresearch.agenda import Agenda, Idea
 from autoresearch.records import (
     ChainedEvent,
     Experiment,
@@ -58,6 +59,7 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
             return replace(
                 experiment,
                 stage="proposed",
+                parents=tuple(body.get("parents", experiment.parents)),
                 description=body["description"],
                 proposer=intern(body.get("proposer", "")),
                 cost_usd=body.get("cost_usd", 0.0),
@@ -66,6 +68,7 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
                 notes=tuple(body.get("notes", ())),
                 content=body.get("content", ""),
                 settings=body.get("settings", _NO_SETTINGS),
+                origin=body.get("origin"),
             )
         case "frozen":
             return replace(
@@ -75,7 +78,10 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
                 commit=body["commit"],
                 base=len(experiment.measurements),
                 rebased=bool(body.get("rebased", False)),
+                onto=body.get("onto"),
             )
+        case "built":
+            return replace(experiment, build_s=body["duration_s"]) if body["of"] == experiment.n else experiment
         case "measured":
             return replace(experiment, measurements=(*experiment.measurements, _measurement(body, event.attempt)))
         case "decided":
@@ -89,6 +95,10 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
             )
         case "advanced":
             return replace(experiment, kept_commit=body["commit"])
+        case "note" if body.get("what") in ("remeasure", "anew"):
+            return replace(experiment, base=len(experiment.measurements))
+        case "note" if body.get("what") == "remeasured":
+            return replace(experiment, value=body["value"])
         case _:
             return experiment
 
@@ -97,7 +107,8 @@ def _started(run: RunRecord | None, event: ChainedEvent) -> RunRecord:
     body = dict(event.body)
     if run is None:
         run = RunRecord(run=event.run, started_at=event.at, **body)
-    return replace(run, session_at=event.at, status="open", stop_reason="", stop_words="")
+    python = event.body.get("python", run.python)
+    return replace(run, session_at=event.at, status="open", stop_reason="", stop_words="", python=python)
 
 
 def advance_run(run: RunRecord | None, event: ChainedEvent) -> RunRecord:
@@ -117,6 +128,7 @@ def advance_run(run: RunRecord | None, event: ChainedEvent) -> RunRecord:
             worked_s=run.worked_s + body.get("worked_s", event.at - run.session_at),
             session_at=0.0,
             validated=gain,
+            validated_of=body.get("validated_of", run.validated_of),
         )
     return replace(run, last_at=event.at, head=event.hash)
 
@@ -148,6 +160,7 @@ class History:
     tip: str = ""  # the newest commit on the line of incumbents
     left_at: str = ""  # where the run last put its branch
     held_back: bool = False  # it was said that the branch is not moved
+    agenda: Agenda = field(default_factory=Agenda)
 
     def take(self, event: ChainedEvent) -> None:
         """Fold one committed event."""
@@ -161,6 +174,7 @@ class History:
         """Take in what `advance` and `advance_run` made of one committed event."""
         self.run = run
         self.take_branch(event)
+        self.agenda.take(event)
         if experiment is not None:
             self._take_experiment(event, experiment)
         if event.kind == "rolled_back":
@@ -204,6 +218,8 @@ class History:
         elif event.kind == "proposed":
             self.cost_usd += experiment.cost_usd
             self.tokens += experiment.tokens
+            if experiment.origin is not None:
+                self.agenda.revived(experiment.origin)
         elif event.kind == "frozen" and not experiment.rebased:
             self.trees.setdefault(experiment.tree, n)
         elif event.kind == "decided":
@@ -231,7 +247,25 @@ class History:
 
     @property
     def incumbent(self) -> Experiment:
-        return self.experiments[self.line[-1]]
+        """The newest on the line; its value is the bar, as it was measured last."""
+        e = self.experiments[self.line[-1]]
+        bar = self.agenda.bars.get(e.n)
+        return e if bar is None else replace(e, value=bar)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the baseline's evaluations agree bit for bit, or are taken to."""
+        if not self.line or self.run is None:
+            return False
+        found = [m.values.get(self.run.metric) for m in self.experiments[0].own if m.ok]
+        return len(set(found)) == 1 and (len(found) > 1 or self.run.acceptance == "exact")
+
+    @property
+    def validated(self) -> Gain | None:
+        """The final comparison of the present incumbent, if it had one."""
+        if self.run is None or not self.line or self.run.validated_of != self.line[-1]:
+            return None
+        return self.run.validated
 
     def as_of(self, decision: int) -> View:
         """What was known once experiment `decision` was decided."""
@@ -299,6 +333,11 @@ class View(Sequence[Experiment]):
     @property
     def baseline(self) -> Experiment:
         return self._history.experiments[0]
+
+    @property
+    def ideas(self) -> list[Idea]:
+        """The owner's ideas that are not done."""
+        return list(self._history.agenda.open_ideas())
 
     def of(self, n: int) -> Experiment:
         """Any experiment that was asked, decided in this view or not."""

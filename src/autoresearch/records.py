@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Direction = Literal["minimize", "maximize"]
-Phase = Literal["baseline", "first", "race", "guard", "check", "between", "final", "repair"]
+Phase = Literal["baseline", "first", "race", "guard", "check", "between", "final", "repair", "refresh"]
 
 
 _JUDGED = ("baseline", "first", "race")
@@ -34,6 +34,7 @@ class Outcome(StrEnum):
     MEMORY = "memory"
     TIMEOUT = "timeout"
     NO_MEASUREMENT = "no_measurement"
+    BUILD = "build"
     TAMPERING = "tampering"
     OUTAGE = "outage"  # the evaluator asked to be tried again (exit 75): never recorded as a measurement
 
@@ -205,6 +206,8 @@ class Experiment:
         value: the number shown for it, None without a measurement.
         lost: its failure was the machine's and does not count.
         content: the proposal's content, as a file of the ledger.
+        onto: what a re-based candidate stands on.
+        origin: the experiment whose candidate this one tries again.
     """
 
     n: int
@@ -231,6 +234,14 @@ class Experiment:
     notes: tuple[str, ...] = ()
     content: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    onto: int | None = None
+    origin: int | None = None
+    build_s: float | None = None  # how long its build took
+
+    @property
+    def stands_on(self) -> int:
+        """The experiment that the present candidate is a change of."""
+        return self.parents[0] if self.onto is None else self.onto
 
     @property
     def decided(self) -> bool:
@@ -279,6 +290,7 @@ class RunRecord:
     Attributes:
         ruler: hash of everything that decides; `ruler_text` has its parts in words.
         worked_s: working time of all finished sessions.
+        validated: the last final comparison, which was of experiment `validated_of`.
     """
 
     run: str
@@ -303,6 +315,7 @@ class RunRecord:
     stop_words: str = ""
     head: str = ""
     validated: Gain | None = None
+    validated_of: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,13 +347,38 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """A writable layer over folders, in a job's own mount namespace.
+
+    Attributes:
+        at: where it is seen; `lower` is what it shows where nothing was written, the first folder on top.
+        upper: what is written; `work` is the file system's own.
+    """
+
+    at: Path
+    lower: tuple[Path, ...]
+    upper: Path
+    work: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A file or folder shown at another place too, in a job's own mount namespace."""
+
+    at: Path
+    source: Path
+    readonly: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """One evaluation to run.
 
     Attributes:
         folder: where files of this evaluation go (its log); None keeps nothing.
         timeout_s: None means no limit.
-        kind: evaluate or check; only the first reads numbers.
+        kind: evaluate, check, build or quick; only the first reads numbers.
+        pristine: nothing that earlier evaluations left counts: caches are empty.
     """
 
     n: int
@@ -350,7 +388,8 @@ class Order:
     command: str = ""
     folder: Path | None = None
     timeout_s: float | None = None
-    kind: Literal["evaluate", "check"] = "evaluate"
+    kind: Literal["evaluate", "check", "build", "quick"] = "evaluate"
+    pristine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,3 +406,4 @@ class Readout:
     machine: str = ""
     log: str = ""
     words: str = ""
+    limit_by: str = ""  # what holds the memory limit

@@ -5,39 +5,56 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import anyio
+
+
+@dataclass(eq=False, slots=True)
+class _Turn:
+    wanted: int | None
+    given: int | None = None
+    come: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Slots:
     """Numbered slots 0..count-1; the lowest free one is given, so that few slots stay warm."""
 
     def __init__(self, count: int) -> None:
-        self._free = list(range(count - 1, -1, -1))
-        self._waiting: deque[anyio.Event] = deque()
+        self._free = set(range(count))
+        self._waiting: deque[_Turn] = deque()
         self.count = count
 
     @asynccontextmanager
-    async def take(self) -> AsyncIterator[int]:
-        while not self._free:
-            turn = anyio.Event()
-            self._waiting.append(turn)
-            try:
-                await turn.wait()
-            except BaseException:
-                if turn.is_set():
-                    self._wake()
-                else:
-                    self._waiting.remove(turn)
-                raise
-        slot = self._free.pop()
+    async def take(self, wanted: int | None = None) -> AsyncIterator[int]:
+        """Hold a slot, a certain one if it is `wanted`."""
+        turn = _Turn(wanted)
+        self._waiting.append(turn)
+        self._hand_out()
         try:
-            yield slot
+            await turn.come.wait()
+        except BaseException:
+            if turn.given is None:
+                self._waiting.remove(turn)
+            else:
+                self._give_back(turn.given)
+            raise
+        assert turn.given is not None
+        try:
+            yield turn.given
         finally:
-            self._free.append(slot)
-            self._free.sort(reverse=True)
-            self._wake()
+            self._give_back(turn.given)
 
-    def _wake(self) -> None:
-        if self._waiting:
-            self._waiting.popleft().set()
+    def _give_back(self, slot: int) -> None:
+        self._free.add(slot)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        for turn in list(self._waiting):
+            if not self._free:
+                return
+            if turn.wanted is None or turn.wanted in self._free:
+                turn.given = min(self._free) if turn.wanted is None else turn.wanted
+                self._free.remove(turn.given)
+                self._waiting.remove(turn)
+                turn.come.set()

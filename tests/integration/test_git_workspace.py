@@ -16,7 +16,7 @@ from autoresearch.session import Wish
 from autoresearch.taskfile import Scope
 from autoresearch.testing import Patch
 from autoresearch.workspace import GitWorkspace
-from autoresearch.workspace.repository import TreeOptions
+from autoresearch.workspace.evaluation import TreeOptions
 
 TEXT = "".join(f"line {n}\n" for n in range(1, 21))
 

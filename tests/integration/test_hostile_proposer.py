@@ -18,7 +18,7 @@ from autoresearch.session import Wish
 from autoresearch.taskfile import Scope
 from autoresearch.testing import Patch
 from autoresearch.workspace import GitWorkspace
-from autoresearch.workspace.repository import TreeOptions
+from autoresearch.workspace.evaluation import TreeOptions
 
 PRELUDE = """\
 import os, pathlib, shutil, subprocess, sys, time

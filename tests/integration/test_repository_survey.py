@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -53,16 +54,19 @@ def test_unborn_branch_beside_others_is_refused_too(toy: Toy) -> None:
     accepted(toy)
 
 
-def test_submodule_is_refused_by_name_until_its_files_are_committed(make_toy: Callable[..., Toy], tmp_path: Path) -> None:
-    toy, library = make_toy(), plain(tmp_path / "library")
+def test_repository_inside_the_repository_is_refused_until_its_files_are_committed(
+    make_toy: Callable[..., Toy], tmp_path: Path
+) -> None:
+    toy = make_toy()
+    (toy.folder / "vendor").mkdir()
+    library = plain(toy.folder / "vendor/lib")
     git(library.folder, "init", "-q")
     library.commit()
-    toy.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library.folder), "vendor/lib")
+    toy.git("-c", "advice.addEmbeddedRepo=false", "add", "vendor/lib")
     toy.commit()
-    refused(toy, r"vendor/lib is a submodule.*git rm --cached, then git add")
+    refused(toy, r"vendor/lib is a repository inside the repository.*git rm --cached, then git add")
     toy.git("rm", "-q", "--cached", "vendor/lib")
-    toy.git("config", "-f", ".gitmodules", "--remove-section", "submodule.vendor/lib")
-    (toy.folder / "vendor/lib/.git").unlink()
+    shutil.rmtree(toy.folder / "vendor/lib/.git")
     toy.commit()
     accepted(toy)
 

@@ -7,7 +7,7 @@ import re
 import stat
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from autoresearch.errors import DiskFault, SetupError
 from autoresearch.process import Exit, Supervisor
 from autoresearch.records import Order, Outcome, Readout
 from autoresearch.runners import LocalRunner, inputs
-from autoresearch.runners.local import Reading, classify
+from autoresearch.runners.local import Reading, Surroundings, classify
 
 ORDER = Order(1, seed=42, attempt=1, label="eval-1", timeout_s=120)
 END = Exit(0, None, "", 1.0, 0.5, 100.0, "sampled", None, False, False, False, "", 0, "", "")
@@ -39,11 +39,13 @@ class Bench:
 
     def work(self, work: Callable[[Callable[..., Awaitable[Readout]]], Awaitable[Any]], **options: Any) -> Any:
         """Do something with `evaluate(order, **of the place)`."""
-        settings = {"command": "python run.py", "python": sys.executable, "reading": Reading(("score",)), **options}
+        settings = {"command": "python run.py", "reading": Reading(("score",)), **options}
+        around = {"name": "one", "python": sys.executable}
+        around |= {f.name: settings.pop(f.name) for f in fields(Surroundings) if f.name in settings}
 
         async def main() -> Any:
             async with Supervisor() as supervisor:
-                runner = LocalRunner(supervisor, **settings)
+                runner = LocalRunner(supervisor, Surroundings(**around), **settings)
 
                 async def evaluate(order: Order = ORDER, **place: Any) -> Readout:
                     return await runner.evaluate(Place(self.tree, self.scratch, 0, **place), order)
@@ -142,23 +144,16 @@ def test_kill_near_a_memory_limit_is_memory_and_else_a_signal(end: Exit, outcome
 def test_environment_is_clean_but_for_what_is_passed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "s3cret")
     monkeypatch.setenv("DATABASE_URL", "db")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     monkeypatch.setenv("GIT_DIR", "/elsewhere")
     seen = bench.json("dict(os.environ)", env=("DATABASE_URL",), seed_env="SEED")
     assert seen["DATABASE_URL"] == "db"
     assert seen["SEED"] == "42"
     kept = {"PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "USER", "LOGNAME", "SHELL", "LD_LIBRARY_PATH"}
-    own = {
-        "DATABASE_URL",
-        "SEED",
-        "HOME",
-        "TMPDIR",
-        "AUTORESEARCH_RESULT",
-        "AUTORESEARCH_MARK",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-    }
-    assert set(seen) <= kept | own
+    kept |= {"CUDA_VISIBLE_DEVICES", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+    told = {f"AUTORESEARCH_{name}" for name in ("RESULT", "MARK", "ID", "SLOT", "PORT", "ARTIFACTS")}
+    assert set(seen) - kept == {"DATABASE_URL", "SEED", "HOME", "TMPDIR"} | told
 
 
 def test_variable_to_pass_that_is_not_set_is_a_broken_set_up(bench: Bench) -> None:

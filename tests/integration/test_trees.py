@@ -24,7 +24,7 @@ from autoresearch.session import Wish
 from autoresearch.taskfile import Scope
 from autoresearch.testing import Patch
 from autoresearch.workspace import GitWorkspace
-from autoresearch.workspace.repository import TreeOptions
+from autoresearch.workspace.evaluation import TreeOptions
 
 FILES = {"data/a.txt": "a\n", "data/deep/b.txt": "b\n", "extra/one.txt": "1\n", "tool.sh": "#!/bin/sh\n"}
 

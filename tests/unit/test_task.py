@@ -11,6 +11,7 @@ import pytest
 from autoresearch.errors import TaskError
 from autoresearch.taskfile import FILE, Task, load, ruler
 from autoresearch.taskfile.load import locate, parse
+from autoresearch.taskfile.schema import keys
 from autoresearch.taskfile.units import Effect
 
 BASE = {
@@ -51,24 +52,24 @@ KEYS: list[tuple[str, str, bool]] = [
     ("task", 'editable = ["train.py"]', True),
     ("task", "frozen = []", True),
     ("task", 'instructions = "program.md"', True),
-    ("task", "paths = []", False),
+    ("task", "paths = []", True),
     ("evaluate", 'command = "python train.py"', True),
     ("evaluate", 'timeout = "auto"', True),
-    ("evaluate", 'time_budget = "5m"', False),
+    ("evaluate", 'time_budget = "5m"', True),
     ("evaluate", 'setup = "uv sync --frozen"', True),
-    ("evaluate", 'setup_if = ["uv.lock"]', False),
-    ("evaluate", 'build = "make"', False),
+    ("evaluate", 'setup_if = ["uv.lock"]', True),
+    ("evaluate", 'build = "make"', True),
     ("evaluate", 'inputs = [".venv", "data", "~/.cache/x"]', True),
-    ("evaluate", 'copy = ["dev.db"]', False),
-    ("evaluate", 'cache = ["target"]', False),
+    ("evaluate", 'copy = ["dev.db"]', True),
+    ("evaluate", 'cache = ["target"]', True),
     ("evaluate", 'env = ["DATABASE_URL"]', True),
     ("evaluate", 'seed_env = "SEED"', True),
     ("evaluate", 'network = "off"', False),
     ("evaluate", 'sandbox = "auto"', False),
-    ("evaluate", 'resources = { cpus = 4, gpus = 1, memory = "16GB" }', False),
+    ("evaluate", 'resources = { cpus = 4, gpus = 1, memory = "16GB" }', True),
     ("evaluate", "exclusive = true", False),
-    ("evaluate", 'quick = "python train.py --steps 5"', False),
-    ("evaluate", 'cleanup = ""', False),
+    ("evaluate", 'quick = "python train.py --steps 5"', True),
+    ("evaluate", 'cleanup = ""', True),
     ("metric", 'name = "val_bpb"', True),
     ("metric", 'name = "wall_s"', True),
     ("metric", 'name = "cpu_s"', True),
@@ -142,6 +143,7 @@ def test_key_of_the_design_is_accepted_and_arrives(table: str, line: str) -> Non
     key = line.split(" =")[0]
     record: Any = getattr(task, table)
     record = record[0] if isinstance(record, list) else record
+    field = keys(type(record))[key]
     value = tomllib.loads(line)[key]
     if isinstance(value, (bool, int, float, list)) or key in (
         "name",
@@ -152,7 +154,7 @@ def test_key_of_the_design_is_accepted_and_arrives(table: str, line: str) -> Non
         "pattern",
         "unit",
     ):
-        assert getattr(record, key) in (value, Effect(value) if key == "min_effect" else value)
+        assert getattr(record, field) in (value, Effect(value) if key == "min_effect" else value)
 
 
 @pytest.mark.parametrize(("table", "line"), [(t, line) for t, line, here in KEYS if not here])
@@ -239,6 +241,14 @@ def test_misspelt_table_is_told_before_the_one_that_is_missing_for_it() -> None:
         ("evaluate", "timeout = 0", "evaluate.timeout: got 0, expected a duration above zero"),
         ("evaluate", 'env = ["A B"]', "evaluate.env[0]: got 'A B', expected a name of letters, digits and underscores"),
         ("evaluate", 'seed_env = "1"', "evaluate.seed_env: got '1', expected a name of letters"),
+        ("evaluate", 'copy = ["../db"]', "evaluate.copy[0]: got '../db', expected a path relative to the project's folder"),
+        ("evaluate", 'cache = ["/tmp/x"]', "evaluate.cache[0]: got '/tmp/x', expected a path relative to the project's folder"),
+        ("evaluate", 'setup_if = ["/x"]', "evaluate.setup_if[0]: got '/x', expected a path or glob relative"),
+        ("evaluate", "resources = { cpu = 2 }", "unknown key evaluate.resources.cpu, expected one of cpus, gpus, memory"),
+        ("evaluate", "resources = { cpus = 0 }", "evaluate.resources.cpus: got 0, expected greater than or equal to 1"),
+        ("evaluate", 'resources = { memory = "much" }', "evaluate.resources.memory: got 'much', expected a size as"),
+        ("evaluate", 'time_budget = "0s"', "evaluate.time_budget: got '0s', expected a duration above zero"),
+        ("task", 'paths = ["src/*"]', "task.paths[0]: got 'src/*', expected a folder or file relative to the project's folder"),
         ("metric", 'direction = "up"', "metric.direction: got 'up', expected 'minimize' or 'maximize'"),
         ("metric", 'take = "all"', "expected 'only', 'last', 'first', 'min', 'max' or 'median'"),
         ("metric", "pattern = '('", "metric.pattern: got '(', expected a regular expression"),
@@ -429,6 +439,15 @@ RULER = [
     ("evaluate", 'inputs = ["data"]', "evaluate.inputs"),
     ("evaluate", 'env = ["A"]', "evaluate.env"),
     ("evaluate", 'seed_env = "S"', "evaluate.seed_env"),
+    ("evaluate", "time_budget = 60", "evaluate.time_budget"),
+    ("evaluate", 'setup_if = ["a.lock"]', "evaluate.setup_if"),
+    ("evaluate", 'build = "make"', "evaluate.build"),
+    ("evaluate", 'copy = ["dev.db"]', "evaluate.copy"),
+    ("evaluate", 'cache = ["target"]', "evaluate.cache"),
+    ("evaluate", "resources = { cpus = 2 }", "evaluate.resources"),
+    ("evaluate", 'quick = "true"', "evaluate.quick"),
+    ("evaluate", 'cleanup = "true"', "evaluate.cleanup"),
+    ("task", 'paths = ["src"]', "task.paths"),
     ("metric", 'name = "n"', "metric.name"),
     ("metric", 'direction = "maximize"', "metric.direction"),
     ("metric", 'pattern = "x"', "metric.pattern"),
@@ -481,7 +500,7 @@ def test_every_key_of_this_version_is_either_ruler_or_live() -> None:
     known = set()
     for table, field in Task.model_fields.items():
         model = getattr(field.annotation, "__args__", [field.annotation])[0]
-        known |= {(table, key) for key in getattr(model, "model_fields", {})}
+        known |= {(table, key) for key in (keys(model) if hasattr(model, "model_fields") else ())}
     assert known == told
 
 

@@ -24,7 +24,7 @@ from autoresearch.ledger import chain, views
 from autoresearch.records import ChainedEvent, Event, Experiment, Gain, Request, RunRecord
 
 FORMAT = 1  # of the events: a program that knows less refuses the file
-VIEWS = 1  # of the views: rebuilt from the events when it differs
+VIEWS = 2  # of the views: rebuilt from the events when it differs
 
 _EVENTS = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -262,6 +262,9 @@ class SqliteLedger:
             return (self._files / key).read_bytes()
         except OSError as error:
             raise LedgerError(f"the file {key[:12]}… that the ledger names is not in {self._files}") from error
+
+    def has(self, key: str) -> bool:
+        return (self._files / key).is_file()
 
     def request(self, run: str, kind: str, body: Mapping[str, Any]) -> int:
         with self._transaction():

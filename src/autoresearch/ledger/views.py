@@ -38,7 +38,7 @@ def dump(e: Experiment) -> str:
             [_dump(m) for m in e.measurements],
             e.base,
             e.rebased,
-            None if v is None else (v.kind.value, v.reason, v.words),
+            None if v is None else (v.kind.value, v.reason, v.words, v.value),
             e.value,
             e.kept_commit,
             e.decided_hash,
@@ -46,6 +46,9 @@ def dump(e: Experiment) -> str:
             e.notes,
             e.content,
             dict(e.settings),
+            e.onto,
+            e.origin,
+            e.build_s,
         ],
         ensure_ascii=False,
         separators=(",", ":"),
@@ -60,7 +63,7 @@ def _dump(m: Measurement) -> list[Any]:
 def _parse(n: int, body: str) -> Experiment:
     parents, operation, stage, *rest = json.loads(body)
     description, proposer, cost_usd, tokens, failure, tree, commit, measurements, base, rebased, verdict, value, *tail = rest
-    kept_commit, decided_hash, decided_at, notes, content, settings = tail
+    kept_commit, decided_hash, decided_at, notes, content, settings, *later = tail
     return Experiment(
         n,
         tuple(parents),
@@ -76,7 +79,7 @@ def _parse(n: int, body: str) -> Experiment:
         tuple([_MEASUREMENT(*m[:5], Outcome(m[5]), *m[6:]) for m in measurements]),
         base,
         rebased,
-        Verdict(Kind(verdict[0]), verdict[1], verdict[2], value) if verdict else None,
+        Verdict(Kind(verdict[0]), *verdict[1:3], *(verdict[3:] or [value])) if verdict else None,
         value,
         kept_commit,
         decided_hash,
@@ -86,6 +89,7 @@ def _parse(n: int, body: str) -> Experiment:
         tuple(notes),
         content,
         settings,
+        *later,
     )
 
 
@@ -103,8 +107,12 @@ def load(db: sqlite3.Connection, run: str) -> History:
         _fold_experiment(db, run, history, e, by_number.get(e.n, ()))
     for event in events:
         history.take_branch(event)
+        history.agenda.take(event)
         if event.n is None:
             history.take_note(event)
+    for e in history.experiments:
+        if e.origin is not None:
+            history.agenda.revived(e.origin)
     return history
 
 

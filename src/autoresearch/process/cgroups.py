@@ -39,6 +39,8 @@ class Groups:
         self.version = self._probe()
 
     def _probe(self) -> int:
+        if os.environ.get("AUTORESEARCH_CGROUPS") == "off":
+            return 0
         for version in (1, 2):
             group = self._make(version)
             if group is not None:
@@ -76,16 +78,36 @@ class Groups:
     def _name(self, number: int) -> str:
         return f"autoresearch-{os.getpid()}-{number}"
 
-    def take(self) -> Group | None:
+    def take(self, limit_mb: float | None = None) -> Group | None:
+        """A group for a job, None where its memory cannot be grouped, or not be limited as it should."""
         if not self.version:
             return None
-        group = self._free.pop(0) if self._free else self._make(self.version)
+        group = self._limited(limit_mb) if limit_mb is not None else self._any()
         if group is not None:
             group.begin()
         return group
 
+    def _any(self) -> Group | None:
+        return self._free.pop(0) if self._free else self._make(self.version)
+
+    def _limited(self, limit_mb: float) -> Group | None:
+        """A group with a limit: never the first one, in which this process itself is."""
+        free = next((g for g in self._free if not g.first), None)
+        if free is not None:
+            self._free.remove(free)
+        group = free or self._make(self.version)
+        if group is None:
+            return None
+        try:
+            group.limit(limit_mb)
+        except OSError:
+            group.remove()
+            return None
+        return group
+
     def give_back(self, group: Group | None) -> None:
         if group is not None and group.usable():
+            group.unlimit()
             self._free.insert(0 if group.first else len(self._free), group)
 
     def close(self) -> None:
@@ -165,6 +187,15 @@ class Group:
     def join(self) -> None:
         """Move the calling process in."""
 
+    def limit(self, limit_mb: float) -> None:
+        """Hold all that runs in it to so much memory together.
+
+        Raises:
+            OSError: this group cannot.
+        """
+
+    def unlimit(self) -> None: ...
+
     def peak_mb(self) -> float | None: ...
 
     def held_mb(self) -> float:
@@ -194,6 +225,7 @@ class Group1(Group):
         self._before = self._cached = self._oom = 0
         self._held = 0.0
         self._last: dict[str, int] = {}
+        self._bound: float | None = None
 
     def begin(self) -> None:
         stat = self._last or self._stat()  # nothing ran in it since the last job's end
@@ -209,6 +241,25 @@ class Group1(Group):
     def join(self) -> None:
         if not self.first:
             _write(f"{self._memory}/cgroup.procs", "0")
+
+    def limit(self, limit_mb: float) -> None:
+        self._bound = self._limit_mb
+        _write(f"{self._memory}/memory.limit_in_bytes", str(int(limit_mb * MB)))
+        self._limit_mb = limit_mb
+        try:
+            _write(f"{self._memory}/memory.memsw.limit_in_bytes", str(int(limit_mb * MB)))
+        except OSError:
+            pass  # the kernel does not account for swap: there the limit holds what is resident
+
+    def unlimit(self) -> None:
+        if self._bound is None:
+            return
+        for name in ("memory.memsw.limit_in_bytes", "memory.limit_in_bytes"):
+            try:
+                _write(f"{self._memory}/{name}", "-1")
+            except OSError:
+                pass
+        self._limit_mb, self._bound = self._bound, None
 
     def peak_mb(self) -> float | None:
         peak = _number(f"{self._memory}/memory.max_usage_in_bytes") - self._before
@@ -255,6 +306,13 @@ class Group2(Group):
 
     def join(self) -> None:
         _write(f"{self._folder}/cgroup.procs", "0")
+
+    def limit(self, limit_mb: float) -> None:
+        _write(f"{self._folder}/memory.max", str(int(limit_mb * MB)))
+        try:
+            _write(f"{self._folder}/memory.swap.max", "0")
+        except OSError:
+            pass  # no swap controller
 
     def peak_mb(self) -> float | None:
         stat = _table(f"{self._folder}/memory.stat")

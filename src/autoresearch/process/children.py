@@ -19,7 +19,8 @@ import anyio
 import anyio.abc
 
 from autoresearch.errors import DiskFault, RunnerLost
-from autoresearch.process.layers import Layer
+from autoresearch.process.layers import requests
+from autoresearch.records import Bind, Layer
 
 LOG_LIMIT = 10 * 1024 * 1024
 KEEP_LIMIT = 4 * 1024 * 1024
@@ -37,7 +38,10 @@ class Job:
     log: Path | None = None
     stdin: Path | None = None
     readonly: Sequence[Path] = ()
-    layer: Layer | None = None
+    mounts: Sequence[Layer | Bind] = ()
+    masked: Sequence[tuple[str, str]] = ()  # texts that must not be logged, each with what stands for it
+    memory_mb: float | None = None
+    cpus: Sequence[int] = ()
     log_limit: int = LOG_LIMIT
     keep: int = KEEP_LIMIT
 
@@ -50,7 +54,8 @@ class Exit:
         stdout: the last `keep` bytes of standard output, decoded; `stdout_bytes` counts all.
         tail: the last lines of both streams.
         killed: we ended it (time limit or cancelled).
-        oom: the kernel's OOM killer struck inside.
+        oom: the memory limit was met: the kernel's OOM killer struck inside, or the watcher did.
+        limit_by: what held the memory limit, `` without one.
     """
 
     exit: int | None
@@ -68,6 +73,7 @@ class Exit:
     stdout_bytes: int
     tail: str
     contained_by: str = ""
+    limit_by: str = ""
 
 
 @dataclass(slots=True)
@@ -153,7 +159,10 @@ class Supervisor:
             "timeout_s": job.timeout_s,
             "grace_s": job.grace_s,
             "readonly": [str(path) for path in job.readonly],
-            "layer": [str(job.layer.lower), job.layer.options] if job.layer else None,
+            "mounts": requests(job.mounts),
+            "masked": [list(pair) for pair in job.masked],
+            "memory_mb": job.memory_mb,
+            "cpus": list(job.cpus),
         }
         await self._send(request)
         try:

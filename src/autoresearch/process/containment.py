@@ -70,19 +70,29 @@ def private_mounts(readonly: list[str]) -> None:
     for path in readonly:
         try:
             _mount(path, path, None, _MS_BIND | _MS_REC)
-            kept = os.statvfs(path).f_flag & _MS_NOSUID_NODEV_NOEXEC  # a user namespace may not take these away
-            _mount(None, path, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept)
+            _protect(path)
         except OSError:
             pass  # the manifest before and after still notices a change
 
 
-def lay_over(folder: str, options: str, *, namespaces: str) -> None:
-    """Mount an overlay over a folder, seen in this mount namespace alone.
+def show(mounts: list[list[str]], *, namespaces: str) -> None:
+    """Mount overlays and binds in this mount namespace alone, in their order.
 
     Raises:
         OSError: where the kernel or the file system cannot.
     """
-    _mount("overlay", folder, "overlay", 0, options + (",userxattr" if namespaces == "user" else ""))
+    for kind, at, what, *more in mounts:
+        if kind == "overlay":
+            _mount("overlay", at, "overlay", 0, what + (",userxattr" if namespaces == "user" else ""))
+            continue
+        _mount(what, at, None, _MS_BIND | _MS_REC)
+        if more == ["ro"]:
+            _protect(at)
+
+
+def _protect(path: str) -> None:
+    kept = os.statvfs(path).f_flag & _MS_NOSUID_NODEV_NOEXEC  # a user namespace may not take these away
+    _mount(None, path, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept)
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str = "") -> None:

@@ -5,7 +5,8 @@ forks of eight megabytes. It hears requests on a socket, one JSON object each wi
 
     {"op": "start", "id": 1, "argv": [...], "cwd": "...", "env": {...}, "stdin": path, "log": path, "log_limit": bytes,
      "keep": bytes of standard output kept, "timeout_s": 60.0, "grace_s": 2.0, "readonly": [paths],
-     "layer": [folder, options of the overlay mounted over it] or null}
+     "mounts": [["overlay", at, options], ["bind", at, source, "ro" or "rw"]], "masked": [[text, cover]],
+     "memory_mb": limit or null, "cpus": [numbers]}
     {"op": "kill", "id": 1, "grace_s": 2.0}
 
 and answers each start once, when nothing of the job is alive any more. When the socket closes or the harness's process
@@ -40,10 +41,40 @@ _HUNT_S = 10.0
 _MAXRSS_MB = 1024 if sys.platform == "linux" else 1024 * 1024  # kilobytes, and bytes on macOS
 
 
-class Output:
-    """One job's two output streams: a log with a limit, all of standard output up to a limit, a tail of both."""
+class Cover:
+    """Replaces texts in a stream of bytes, also where one is cut in two by the reading."""
 
-    def __init__(self, log: str | None, limit: int, keep: int) -> None:
+    def __init__(self, pairs: list[list[str]]) -> None:
+        self._pairs = [(text.encode(), cover.encode()) for text, cover in pairs]
+        self._longest = max((len(text) for text, _ in self._pairs), default=1)
+        self._held = b""
+
+    def feed(self, data: bytes, *, last: bool = False) -> bytes:
+        """What may be shown; what could be the beginning of a text is held until more is known."""
+        if not self._pairs:
+            return data
+        data = self._held + data
+        for text, cover in self._pairs:
+            data = data.replace(text, cover)
+        keep = 0 if last else self._begun(data)
+        self._held = data[len(data) - keep :]
+        return data[: len(data) - keep]
+
+    def _begun(self, data: bytes) -> int:
+        for size in range(min(self._longest - 1, len(data)), 0, -1):
+            if any(text.startswith(data[-size:]) for text, _ in self._pairs):
+                return size
+        return 0
+
+
+class Output:
+    """One job's two output streams: a log with a limit, all of standard output up to a limit, a tail of both.
+
+    What must not be seen is covered in log and tail; standard output itself is kept as it came.
+    """
+
+    def __init__(self, log: str | None, limit: int, keep: int, masked: list[list[str]]) -> None:
+        self._covers = (Cover(masked), Cover(masked))
         self.stdout, self.tail = bytearray(), bytearray()
         self.stdout_bytes = self.logged = self.left_out = 0
         self.fault = ""
@@ -56,6 +87,9 @@ class Output:
             self.stdout += data
             if len(self.stdout) > 2 * self._keep:
                 del self.stdout[: -self._keep]
+        self._show(self._covers[is_stdout].feed(data))
+
+    def _show(self, data: bytes) -> None:
         self.tail += data
         if len(self.tail) > 2 * _TAIL:
             del self.tail[:-_TAIL]
@@ -74,6 +108,8 @@ class Output:
             self.fault = f"cannot write the log: {error.strerror}"
 
     def close(self) -> None:
+        for cover in self._covers:
+            self._show(cover.feed(b"", last=True))
         if self.left_out and self._fd >= 0:
             tail = bytes(self.tail[-_TAIL:])
             self._write(b"\n[... %d bytes left out; the last %d follow ...]\n" % (self.left_out, len(tail)) + tail)
@@ -88,7 +124,9 @@ class LiveJob:
         self.id: int = request["id"]
         self.request, self.namespaces, self.group = request, namespaces, group
         self.mark: str = request["env"].get("AUTORESEARCH_MARK", "")
-        self.output = Output(request.get("log"), request["log_limit"], request["keep"])
+        self.output = Output(request.get("log"), request["log_limit"], request["keep"], request.get("masked", []))
+        self.memory_mb: float | None = request.get("memory_mb")
+        self.over_memory = False
         self.peak_mb = 0.0
         self.samples = 0
         self.status: bytes = b""
@@ -136,7 +174,20 @@ class LiveJob:
         if now >= self.sample_at:
             self.sample()
             self.samples += 1
-            self.sample_at = now + _SAMPLES_S[min(self.samples, len(_SAMPLES_S) - 1)]
+            often = 1 if self._watches_memory else len(_SAMPLES_S) - 1
+            self.sample_at = now + _SAMPLES_S[min(self.samples, often)]
+
+    @property
+    def _watches_memory(self) -> bool:
+        """Whether nobody else holds the memory limit."""
+        return self.memory_mb is not None and self.group is None
+
+    def _hold_memory(self, pids: list[int]) -> None:
+        """End the job when what its processes hold is over the limit; memory that they share counts once."""
+        limit = self.memory_mb
+        if limit is not None and not self.over_memory and sum(_proportional_mb(pid) for pid in pids) > limit:
+            self.over_memory = True
+            self._kill()
 
     def end(self, grace_s: float, now: float) -> None:
         """SIGTERM to all, SIGKILL after the grace."""
@@ -162,7 +213,8 @@ class LiveJob:
                 pass
             return
         total = highest = 0.0
-        for pid in containment.descendants(self.pid):
+        pids = containment.descendants(self.pid)
+        for pid in pids:
             try:
                 with open(f"/proc/{pid}/status") as file:
                     fields = dict(line.split(":", 1) for line in file if line.startswith(("VmHWM", "VmRSS")))
@@ -171,6 +223,8 @@ class LiveJob:
             total += _kb(fields.get("VmRSS")) / 1024
             highest = max(highest, _kb(fields.get("VmHWM")) / 1024)
         self.peak_mb = max(self.peak_mb, total, highest)
+        if self._watches_memory and self.memory_mb is not None and total > self.memory_mb:
+            self._hold_memory(pids)
 
     def next_wake(self) -> float:
         return min(t for t in (self.deadline, self.kill_at, self.sample_at) if t is not None)
@@ -221,8 +275,9 @@ class LiveJob:
         answer: dict[str, Any] = {
             "peak_mb": self.peak_mb or None,
             "memory_from": "sampled",
-            "oom": False,
-            "limit_mb": None,
+            "oom": self.over_memory,
+            "limit_mb": self.memory_mb,
+            "limit_by": f"watched every {1000 * _SAMPLES_S[1]:.0f} ms" if self.memory_mb is not None else "",
         }
         if self.group is not None:
             try:
@@ -233,6 +288,7 @@ class LiveJob:
                     "oom": self.group.oom_kills() > 0,
                 }
                 answer["limit_mb"] = self.group.limit_mb()
+                answer["limit_by"] = self.group.way if self.memory_mb is not None else ""
             except OSError:
                 pass
         return answer
@@ -249,10 +305,11 @@ def _run_init(job: LiveJob, out_w: int, err_w: int, status_w: int) -> None:
                 pass
         if job.namespaces:
             containment.private_mounts(job.request.get("readonly", []))
-            if job.request.get("layer"):
-                containment.lay_over(*job.request["layer"], namespaces=job.namespaces)
+            containment.show(job.request.get("mounts", []), namespaces=job.namespaces)
         else:
             containment.become_subreaper()
+        if job.request.get("cpus"):
+            os.sched_setaffinity(0, job.request["cpus"])
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         _install_stops(job)
         began = time.monotonic()
@@ -341,6 +398,14 @@ def _kb(text: str | None) -> int:
     return int(text.split()[0]) if text else 0
 
 
+def _proportional_mb(pid: int) -> float:
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            return next((_kb(line.split(":", 1)[1]) for line in file if line.startswith("Pss:")), 0) / 1024
+    except OSError:
+        return 0.0
+
+
 def _own_high_water() -> int:
     """The most that this program itself held, in the unit of `ru_maxrss`, which still counts what ran before its exec."""
     try:
@@ -422,7 +487,7 @@ class Loop:
             return
         group = None
         try:
-            group = self.groups.take()
+            group = self.groups.take(request.get("memory_mb"))
             job = LiveJob(request, self.namespaces, group)
         except OSError as error:
             self.groups.give_back(group)

@@ -6,12 +6,18 @@ Its last non-empty line on standard output is the description. Money it spends i
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 
 from autoresearch.contracts import Brief, FileDraft
+from autoresearch.errors import ProposerUnfit
+from autoresearch.masking import NOTHING, Mask
 from autoresearch.process import Exit, Job, Supervisor
 from autoresearch.process.environment import argv, clean
 from autoresearch.records import Proposal
+
+_NO_PROGRAM = {os.strerror(e) for e in (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)}
 
 
 class Command:
@@ -27,12 +33,13 @@ class Command:
         python: str,
         env: Sequence[str],
         timeout_s: float,
+        mask: Mask = NOTHING,
     ) -> None:
         self._supervisor, self._python, self._env = supervisor, python, tuple(env)
         self._argv = [*(argv(command, python) if command else []), *args]
         if self._argv[:2] == ["/bin/sh", "-c"] and args:
             self._argv = ["/bin/sh", "-c", f'{self._argv[2]} "$@"', "sh", *args]
-        self._timeout_s = timeout_s
+        self._timeout_s, self._masked = timeout_s, mask.pairs
 
     async def propose(self, brief: Brief, draft: FileDraft) -> Proposal:
         folder = await draft.folder()
@@ -46,10 +53,26 @@ class Command:
         env = clean(scratch, passed=self._env)
         env["AUTORESEARCH_PROMPT"] = str(prompt)
         env["AUTORESEARCH_COST"] = str(log_folder / "cost.jsonl")
-        job = Job(self._argv, folder, env, timeout_s=self._timeout_s, stdin=prompt, log=log_folder / "agent.log")
+        log = log_folder / "agent.log"
+        job = Job(self._argv, folder, env, timeout_s=self._timeout_s, stdin=prompt, log=log, masked=self._masked)
         end = await self._supervisor.run(job)
         clean(scratch)
+        self._check_program(end)
         return Proposal(_description(end), failure=_failure(end, self._timeout_s))
+
+    def _check_program(self, end: Exit) -> None:
+        """A program that is not there will not be there next time either.
+
+        Raises:
+            ProposerUnfit: it could not be started.
+        """
+        missing = self._argv[:2] == ["/bin/sh", "-c"] and end.exit == 127 and "not found" in _last_line(end)
+        if end.error in _NO_PROGRAM or missing:
+            how = _last_line(end) or f"{self._argv[0]}: {end.error}"
+            raise ProposerUnfit(
+                f"the proposer cannot be started: {how[:200]}; [proposer] command runs in the tree's folder, with the PATH of "
+                "`run`: give a program that is there, or its absolute path"
+            )
 
 
 def _description(end: Exit) -> str:
@@ -64,6 +87,9 @@ def _failure(end: Exit, limit_s: float) -> tuple[str, str] | None:
         )
     if end.exit != 0:
         how = end.error or (f"exit {end.exit}" if end.exit is not None else f"signal {end.signal}")
-        last = next((line.strip() for line in reversed(end.tail.splitlines()) if line.strip()), "")
-        return "proposer_crash", f"the proposer ended with {how}: {last[:200]}"
+        return "proposer_crash", f"the proposer ended with {how}: {_last_line(end)[:200]}"
     return None
+
+
+def _last_line(end: Exit) -> str:
+    return next((line.strip() for line in reversed(end.tail.splitlines()) if line.strip()), "")

@@ -9,7 +9,7 @@ from pathlib import Path
 from autoresearch.errors import SetupError
 
 
-def resolve(project: Path, inputs: Sequence[str]) -> tuple[dict[str, Path], tuple[Path, ...]]:
+def resolve(project: Path, inputs: Sequence[str], *, key: str = "inputs") -> tuple[dict[str, Path], tuple[Path, ...]]:
     """Links to lay into each tree (by path relative to the project) and all real places that must not be written.
 
     Raises:
@@ -21,11 +21,16 @@ def resolve(project: Path, inputs: Sequence[str]) -> tuple[dict[str, Path], tupl
         target = Path(os.path.expanduser(name))
         target = target if target.is_absolute() else project / name
         if not target.exists():
-            raise SetupError(f"[evaluate] inputs names {name!r}, which does not exist at {target}")
+            raise SetupError(f"[evaluate] {key} names {name!r}, which does not exist at {target}")
         if not os.path.isabs(os.path.expanduser(name)):
             links[os.path.normpath(name)] = target.resolve()
         places.append(target.resolve())
     return links, tuple(places)
+
+
+def in_home(inputs: Sequence[str]) -> tuple[Path, ...]:
+    """Those that lie in the user's HOME and are named from there (`~/.cache/x`): an evaluation's HOME shows them too."""
+    return tuple(dict.fromkeys(Path(os.path.normpath(os.path.expanduser(name))) for name in inputs if name.startswith("~/")))
 
 
 class Manifest:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import shutil
 import signal
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import anyio
 
 from autoresearch import machine
 from autoresearch.contracts import Place
 from autoresearch.errors import DiskFault
-from autoresearch.process import Exit, Job, Layer, Supervisor
-from autoresearch.process.environment import argv, clean, remove
-from autoresearch.records import Order, Outcome, Readout
+from autoresearch.masking import NOTHING, Mask
+from autoresearch.process import Exit, Job, Supervisor
+from autoresearch.process.environment import SEALED, Openings, argv, clean, remove, renew
+from autoresearch.records import Layer, Order, Outcome, Readout
 from autoresearch.runners import numbers
 from autoresearch.runners.inputs import Manifest
+from autoresearch.shares import Ports, Share
 
 RETRY = 75  # EX_TEMPFAIL: the evaluator says that it is not the candidate's fault
 _NEAR = 0.9
+_CLEANUP_LIMIT_S = 120.0
+_MARK = "cleanup.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,54 +41,160 @@ class Reading:
     path: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What evaluations run in besides their tree.
+
+    Attributes:
+        name: of the run, unlike that of any other on this machine.
+        env: names of variables passed through; `mask` covers their values.
+        time_budget_s: told to the command; who holds it to it is the order's limit.
+        cleanup: run after each command, also after one that was killed.
+        home: paths in the user's HOME that the evaluations' own shows as well.
+        share: the part of the machine that a slot has.
+    """
+
+    name: str
+    python: str
+    env: tuple[str, ...] = ()
+    mask: Mask = NOTHING
+    seed_env: str = ""
+    time_budget_s: float | None = None
+    cleanup: str = ""
+    openings: Openings = SEALED
+    home: tuple[Path, ...] = ()
+    share: Callable[[int], Share] = lambda slot: Share()
+
+
 class LocalRunner:
     """Runs one order in one place and reads its numbers."""
 
     def __init__(
         self,
         supervisor: Supervisor,
+        surroundings: Surroundings,
         *,
         command: str,
-        python: str,
         reading: Reading,
-        env: tuple[str, ...] = (),
-        seed_env: str = "",
         inputs: tuple[Path, ...] = (),
     ) -> None:
-        self._supervisor = supervisor
-        self._command, self._python = command, python
-        self._reading, self._env, self._seed_env = reading, env, seed_env
+        self._supervisor, self._around = supervisor, surroundings
+        self._command, self._reading = command, reading
         self._manifest = Manifest(inputs)
+        self._ports = Ports()
+        self._masked = surroundings.mask.pairs
 
     async def evaluate(self, place: Place, order: Order) -> Readout:
         assert place.folder is not None
         assert place.scratch is not None
-        env = clean(place.scratch, passed=self._env)
         result = place.scratch / "result.json"
+        artifacts = place.scratch / "artifacts"
         try:
             remove(result)
+            renew(artifacts)
             if order.folder is not None:
                 order.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DiskFault(f"cannot write {error.filename}: {error.strerror}") from error
-        env["AUTORESEARCH_RESULT"] = str(result)
-        if self._seed_env:
-            env[self._seed_env] = str(order.seed)
-        command = order.command or self._command
+        own = self._own_variables(place, order, result, artifacts)
+        env = self._environment(place.scratch, place.slot, own)
         log = order.folder / f"{order.label}.log" if order.folder else None
-        job = Job(
-            argv(command, self._python),
+        argv_ = argv(order.command or self._command, self._around.python)
+        job = self._job(argv_, place, env, timeout_s=order.timeout_s, log=log)
+        if not self._around.cleanup or order.kind == "build":
+            return self._report(await self._supervisor.run(job), order, place, result, log, artifacts)
+        self._mark(place, own)
+        try:
+            report = self._report(await self._supervisor.run(job), order, place, result, log, artifacts)
+        finally:
+            with anyio.CancelScope(shield=True):
+                words = await self._clean_up(place, env, order.folder)
+        return replace(report, words=report.words or words)
+
+    def _own_variables(self, place: Place, order: Order, result: Path, artifacts: Path) -> dict[str, str]:
+        again = f"-{order.attempt}" if order.attempt > 1 else ""
+        own = {
+            "AUTORESEARCH_ID": f"{self._around.name}-{order.n}-{order.label}{again}",
+            "AUTORESEARCH_SLOT": str(place.slot),
+            "AUTORESEARCH_PORT": str(self._ports.of(place.slot)),
+            "AUTORESEARCH_ARTIFACTS": str(artifacts),
+            "AUTORESEARCH_RESULT": str(result),
+        }
+        if self._around.time_budget_s is not None:
+            own["AUTORESEARCH_TIME_BUDGET"] = f"{self._around.time_budget_s:g}"
+        if self._around.seed_env:
+            own[self._around.seed_env] = str(order.seed)
+        return own
+
+    def _environment(self, scratch: Path, slot: int, own: Mapping[str, str]) -> dict[str, str]:
+        around = self._around
+        return {
+            **clean(scratch, passed=around.env, openings=around.openings, shown=around.home),
+            **around.share(slot).environment(),
+            **own,
+        }
+
+    def _job(
+        self, argv_: Sequence[str], place: Place, env: Mapping[str, str], *, timeout_s: float | None, log: Path | None
+    ) -> Job:
+        share = self._around.share(place.slot)
+        assert place.folder is not None
+        return Job(
+            argv_,
             place.folder,
             env,
-            timeout_s=order.timeout_s,
+            timeout_s=timeout_s,
             log=log,
             readonly=place.readonly,
-            layer=Layer(*place.layer) if place.layer else None,
+            mounts=place.mounts,
+            masked=self._masked,
+            memory_mb=share.memory_mb,
+            cpus=share.cpus,
         )
-        end = await self._supervisor.run(job)
-        return self._report(end, order, place, result, log)
 
-    def _report(self, end: Exit, order: Order, place: Place, result: Path, log: Path | None) -> Readout:
+    # -- what lives outside the process tree ------------------------------------------------------------------------
+
+    def _mark(self, place: Place, own: Mapping[str, str]) -> None:
+        """Leave word of what has to be cleaned up, for the session after a kill."""
+        assert place.scratch is not None
+        body = {"folder": str(place.folder), "slot": place.slot, "variables": dict(own)}
+        (place.scratch / _MARK).write_text(json.dumps(body), encoding="utf-8")
+
+    async def _clean_up(self, place: Place, env: Mapping[str, str], folder: Path | None) -> str:
+        """Run the task's cleanup; gives words if it failed."""
+        assert place.scratch is not None
+        for mount in place.mounts:
+            if isinstance(mount, Layer):  # a work folder cannot be used twice
+                remove(mount.work)
+                mount.work.mkdir()
+        log = folder / "cleanup.log" if folder else None
+        argv_ = argv(self._around.cleanup, self._around.python)
+        end = await self._supervisor.run(self._job(argv_, place, env, timeout_s=_CLEANUP_LIMIT_S, log=log))
+        outcome, words = classify(end, _CLEANUP_LIMIT_S)
+        (place.scratch / _MARK).unlink(missing_ok=True)
+        return "" if outcome is Outcome.OK else f"the cleanup failed: {self._around.mask.cover(words)}"
+
+    async def tidy(self, cache: Path) -> list[str]:
+        """Clean up after evaluations that a kill interrupted; gives in words what failed."""
+        failed = []
+        for mark in sorted(cache.glob(f"evaluation-*/{_MARK}")):
+            try:
+                body = json.loads(mark.read_text(encoding="utf-8"))
+                folder, slot, own = Path(body["folder"]), int(body["slot"]), dict(body["variables"])
+            except (OSError, ValueError, KeyError, TypeError):
+                mark.unlink(missing_ok=True)
+                continue
+            place = Place(folder if folder.is_dir() else mark.parent, mark.parent, slot)
+            words = await self._clean_up(place, self._environment(mark.parent, slot, own), None) if self._around.cleanup else ""
+            failed += [words] if words else []
+            mark.unlink(missing_ok=True)
+        return failed
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def _report(self, end: Exit, order: Order, place: Place, result: Path, log: Path | None, artifacts: Path) -> Readout:
+        if order.folder is not None:
+            _keep_artifacts(artifacts, order.folder / "artifacts" / order.label)
         outcome, words = classify(end, order.timeout_s)
         values: dict[str, float] = {}
         tampered = self._manifest.changed()
@@ -102,7 +218,8 @@ class LocalRunner:
             exit_code=end.exit if end.exit is not None else -(end.signal or 0),
             machine=machine.fingerprint().id,
             log=name,
-            words=words,
+            words=self._around.mask.cover(words),
+            limit_by=end.limit_by,
         )
 
     def _read(self, end: Exit, place: Place, result: Path) -> dict[str, float]:
@@ -131,6 +248,22 @@ class LocalRunner:
         return found
 
 
+def _keep_artifacts(found: Path, kept: Path) -> None:
+    """Move what an evaluation left to the experiment's folder.
+
+    Raises:
+        DiskFault: no space there.
+    """
+    if found.is_symlink() or not found.is_dir() or not os.listdir(found):
+        return
+    try:
+        remove(kept)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(found, kept)
+    except (OSError, shutil.Error) as error:
+        raise DiskFault(f"cannot keep the artifacts in {kept}: {error}") from error
+
+
 def classify(end: Exit, limit_s: float | None) -> tuple[Outcome, str]:
     """How an evaluation ended, in one line for the record."""
     limit = f" (limit {limit_s:.0f} s)" if limit_s else ""
@@ -139,7 +272,8 @@ def classify(end: Exit, limit_s: float | None) -> tuple[Outcome, str]:
     if end.timed_out:
         return Outcome.TIMEOUT, f"still running after {end.duration_s:.1f} s{limit}{last}"
     if _killed_for_memory(end):
-        return Outcome.MEMORY, f"killed for memory at {end.peak_mb or 0:.0f} MB after {end.duration_s:.1f} s{last}"
+        held = f" (limit {end.limit_mb:.0f} MB, {end.limit_by})" if end.limit_by and end.limit_mb else ""
+        return Outcome.MEMORY, f"killed for memory at {end.peak_mb or 0:.0f} MB{held} after {end.duration_s:.1f} s{last}"
     if end.signal is not None:
         name = signal.Signals(end.signal).name if end.signal in set(signal.Signals) else str(end.signal)
         return Outcome.SIGNAL, f"ended by {name} after {end.duration_s:.1f} s{limit}{last}"

@@ -114,7 +114,7 @@ def _check_key(text: str, path: tuple[str | int, ...], value: Any) -> None:
     if len(names) == 1:
         known = set(Task.model_fields) - {"instructions_text"} | {name for name in LATER if "." not in name}
     else:
-        known = set(_MODELS[names[0]].model_fields) | {n.partition(".")[2] for n in LATER if n.startswith(names[0] + ".")}
+        known = set(schema.keys(_MODELS[names[0]])) | {n.partition(".")[2] for n in LATER if n.startswith(names[0] + ".")}
     if names[-1] not in known:
         near = difflib.get_close_matches(names[-1], sorted(known), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else f" Known here: {', '.join(sorted(known))}."
@@ -127,6 +127,9 @@ def _translate(text: str, error: ValidationError) -> TaskError:
     path = tuple(p for p in first["loc"] if not (isinstance(p, str) and "[" in p) and p not in ("float", "literal['auto']"))
     if first["type"] == "missing":
         return TaskError(f"{_place(text, path[:-1])}: {_dotted(path)} is missing")
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(schema.Resources.model_fields)  # the only table inside a table
+        return TaskError(f"{_place(text, path)}: unknown key {_dotted(path)}, expected one of {known}")
     return _mistake(text, path, f"got {reprlib.repr(first['input'])}", _expected(first["type"], first["msg"]))
 
 
@@ -210,7 +213,8 @@ def ruler(task: Task) -> tuple[str, dict[str, str]]:
     parts: dict[str, Any] = {
         "task.editable": sorted(task.task.editable),
         "task.frozen": sorted(task.task.frozen),
-        **{f"evaluate.{k}": v for k, v in task.evaluate.model_dump().items()},
+        **{f"evaluate.{k}": v for k, v in task.evaluate.model_dump(by_alias=True).items()},
+        "task.paths": sorted(task.task.paths),
         **{f"metric.{k}": v for k, v in metric.model_dump(exclude={"unit", "target", "min_effect"}).items()},
         "metric.min_effect": [metric.min_effect.absolute, metric.min_effect.relative],
         "acceptance.kind": task.acceptance.kind,

@@ -7,23 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from autoresearch.taskfile.scope import matches
+from autoresearch.taskfile.scope import is_pattern, matches
 from autoresearch.taskfile.units import Effect, effect, seconds, size
 
 LATER = frozenset(
     [
-        "task.paths",
-        "evaluate.time_budget",
-        "evaluate.setup_if",
-        "evaluate.build",
-        "evaluate.copy",
-        "evaluate.cache",
         "evaluate.network",
         "evaluate.sandbox",
-        "evaluate.resources",
         "evaluate.exclusive",
-        "evaluate.quick",
-        "evaluate.cleanup",
         "acceptance.max_repeats",
         "acceptance.alpha",
         "acceptance.simplify",
@@ -59,6 +50,12 @@ LATER_VALUES: dict[str, frozenset[str]] = {
     "metric.noise": frozenset({"high"}),
 }
 
+LOCK_FILES = (
+    *("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.txt", "pyproject.toml", "environment.yml"),
+    *("package.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock", "Cargo.lock", "go.sum", "Gemfile.lock"),
+)
+"""Files beside the task file that a set-up is made from, where `setup_if` names none."""
+
 OUTSIDE = ("wall_s", "cpu_s", "peak_mb")
 """Metrics measured from outside the evaluation."""
 
@@ -71,6 +68,18 @@ def _slots(value: Any) -> Any:
     if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
     raise ValueError('expected a number of slots from 1, or "auto"')
+
+
+def _inside(value: str) -> str:
+    if not value or value.startswith(("/", "~")) or ".." in value.split("/"):
+        raise ValueError("expected a path relative to the project's folder, inside it")
+    return value.removeprefix("./").rstrip("/")
+
+
+def _part(value: str) -> str:
+    if not value or value.startswith(("/", "~")) or is_pattern(value):
+        raise ValueError("expected a folder or file relative to the project's folder, without wildcards")
+    return value.rstrip("/")
 
 
 def _pattern(value: str) -> str:
@@ -96,7 +105,14 @@ def _glob(value: str) -> str:
 
 
 Seconds = Annotated[float, BeforeValidator(seconds)]
+Size = Annotated[int, BeforeValidator(size)]
 Glob = Annotated[str, AfterValidator(_glob)]
+Inside = Annotated[str, AfterValidator(_inside)]
+
+
+def keys(table: type[BaseModel]) -> dict[str, str]:
+    """The keys of a table as they are written, with the names of their fields."""
+    return {field.alias or name: name for name, field in table.model_fields.items()}
 
 
 class _Table(BaseModel):
@@ -108,15 +124,32 @@ class TaskTable(_Table):
     editable: list[Glob] = Field(min_length=1)
     frozen: list[Glob] = []
     instructions: str = "program.md"
+    paths: list[Annotated[str, AfterValidator(_part)]] = []
+
+
+class Resources(_Table):
+    """Of one evaluation; None is the whole machine's."""
+
+    cpus: int | None = Field(default=None, ge=1)
+    gpus: int | None = Field(default=None, ge=0)
+    memory: Size | None = None
 
 
 class Evaluate(_Table):
     command: str = Field(min_length=1)
     timeout: Annotated[float | Literal["auto"], BeforeValidator(_auto_seconds)] = "auto"
+    time_budget: Seconds | None = None
     setup: str = ""
+    setup_if: list[Glob] = []
+    build: str = ""
     inputs: list[str] = []
+    copies: list[Inside] = Field(default=[], alias="copy")  # a model has a method of that name
+    cache: list[Inside] = []
     env: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = []
     seed_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    resources: Resources = Resources()
+    quick: str = ""
+    cleanup: str = ""
 
 
 class Metric(_Table):
@@ -172,7 +205,7 @@ class Budget(_Table):
 class Run(_Table):
     proposals: int = Field(default=1, ge=1)
     evaluations: Annotated[int | Literal["auto"], BeforeValidator(_slots)] = "auto"
-    disk: Annotated[int, BeforeValidator(size)] = 10 * 10**9
+    disk: Size = 10 * 10**9
 
 
 class Task(_Table):

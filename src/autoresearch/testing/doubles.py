@@ -63,7 +63,7 @@ class InProcessRunner:
 
     async def evaluate(self, place: Place, order: Order) -> Readout:
         assert place.folder is not None
-        if order.kind == "check":
+        if order.kind != "evaluate":
             return Readout(Outcome.OK)
         try:
             return Readout(Outcome.OK, {self._metric: float(self._measure(place.folder, order.seed))})

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -24,28 +26,16 @@ from autoresearch.errors import DiskFault, Refused, RepositoryError
 from autoresearch.git import Entry, Repository
 from autoresearch.history import History
 from autoresearch.records import Blob, Candidate, Edits, Experiment, Proposal, State
-from autoresearch.taskfile.scope import Scope
+from autoresearch.taskfile.scope import Scope, matches
 from autoresearch.text import one_line
+from autoresearch.workspace import submodules
 from autoresearch.workspace.draft import GitDraft
-from autoresearch.workspace.layered import LayeredTree
+from autoresearch.workspace.evaluation import EvaluationSlot, TreeOptions
+from autoresearch.workspace.submodules import Submodule
 from autoresearch.workspace.tree import WorkTree
+from autoresearch.workspace.views import View
 
 _SMALL = 300  # files: scanning so many takes less than a millisecond; above it layers are used where they can be
-
-
-@dataclass(frozen=True, slots=True)
-class TreeOptions:
-    """What evaluation trees hold besides the base: links to inputs, and a set-up to run in each new one.
-
-    The set-up is called with the folder to run in and a scratch folder. `layered` says that jobs can mount overlays, which
-    large trees then are.
-    """
-
-    links: Mapping[str, Path]
-    readonly: tuple[Path, ...] = ()
-    setup: Callable[[Path, Path], Awaitable[None]] | None = None
-    layered: bool = False
-    slots: int = 1
 
 
 class GitWorkspace:
@@ -54,6 +44,7 @@ class GitWorkspace:
     Args:
         base: the user's commit that the run started from.
         hidden: paths of the base that no evaluation tree and no proposer's view shows.
+        parts: paths from the repository's top; trees and views show no others. Empty shows all.
     """
 
     def __init__(
@@ -66,23 +57,26 @@ class GitWorkspace:
         cache: Path,
         options: TreeOptions,
         hidden: frozenset[str] = frozenset(),
+        parts: frozenset[str] = frozenset(),
     ) -> None:
-        self.location, self.scope, self.run = location, scope, run
+        self.location, self.run = location, run
         self.base, self._cache, self._options = base, cache, options
-        self._hidden = hidden
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.repository = Repository(location.git_dir, cache / "scratch")
-        self._own = self._make_own_git()
         self.base_tree = self.repository.tree_of(base)
+        modules = submodules.find(location, self.repository, self.base_tree)
+        self._own = self._make_own_git(modules)
         self._objects = Repository(self._own, cache / "scratch")
-        self._view_base = self._view(self.base_tree)
+        self._view = View(self._objects, hidden=hidden, submodules=modules, parts=parts)
+        self.scope = _without(scope, modules, location.prefix)
+        self._view_base = self._view.of(self.base_tree)
         self._files: dict[str, Entry] | None = None
-        self._trees: dict[int, WorkTree] = {}
+        self._slots: dict[int, EvaluationSlot] = {}
         self._drafts: dict[int, WorkTree] = {}
         self._threads: dict[int, ThreadPoolExecutor] = {}
         self._pending: dict[int, Future[None]] = {}
 
-    def _make_own_git(self) -> Path:
+    def _make_own_git(self, modules: Sequence[Submodule]) -> Path:
         """A bare folder of our own that borrows the user's objects: its index, attributes and views are not his."""
         own = self._cache / "git"
         if not (own / "HEAD").exists():
@@ -92,11 +86,9 @@ class GitWorkspace:
             (own / "info").mkdir(exist_ok=True)
             (own / "info" / "attributes").write_text("* -text -eol -ident -filter -working-tree-encoding\n")
         (own / "objects" / "info").mkdir(exist_ok=True)
-        (own / "objects" / "info" / "alternates").write_text(f"{self.location.git_dir / 'objects'}\n")
+        stores = [self.location.git_dir, *(m.git_dir for m in modules)]
+        (own / "objects" / "info" / "alternates").write_text("".join(f"{store / 'objects'}\n" for store in stores))
         return own
-
-    def _view(self, tree: str) -> str:
-        return self._objects.edit_tree(tree, dict.fromkeys(self._hidden)) if self._hidden else tree
 
     @property
     def files(self) -> dict[str, Entry]:
@@ -174,7 +166,7 @@ class GitWorkspace:
                 continue
             if blob is not None and old is not None and self._same(old, blob):
                 continue
-            if path not in self.scope or full in self._hidden:
+            if path not in self.scope or not self._view.shows(full):
                 if old is None:
                     continue  # new and out of scope: never enters a candidate
                 raise Refused("scope", f"{one_line(path)} is frozen: only {', '.join(self.scope.editable)} may change")
@@ -301,29 +293,48 @@ class GitWorkspace:
 
     # -- places to measure and to work in ---------------------------------------------------------------------------
 
-    async def place(self, slot: int, candidate: Candidate) -> Place:
-        """An evaluation tree showing the base plus the candidate's in-scope files, in this slot."""
-        tree = self._trees.get(slot)
-        if tree is None:
-            kind = LayeredTree if self._options.layered and not self._is_small else WorkTree
-            tree = self._trees[slot] = self._work_tree(f"evaluation-{slot}", self._options, kind)
-        overlay = self._overlay(candidate)
-        folder = tree.root / self.location.prefix if self.location.prefix else tree.root
-        if self._options.setup is not None:
-            await self._in_thread(slot, lambda: None)
-            if not tree.built:
-                await self._in_thread(slot, tree.build)
-                await self._options.setup(folder, tree.folder)
-                await self._in_thread(slot, tree.adopt)
-        if self._is_small and tree.built and slot not in self._pending:
-            tree.apply(overlay)  # less than the way into a thread and back
-        else:
-            await self._in_thread(slot, lambda: tree.apply(overlay))
-        readonly, layer = self._options.readonly, None
-        if isinstance(tree, LayeredTree):
-            layer = (tree.root, tree.upper, tree.work)
-            readonly = (*readonly, *self._other_slots(slot))  # nobody scans them
-        return Place(folder=folder, scratch=tree.folder, slot=slot, readonly=readonly, layer=layer)
+    async def place(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> Place:
+        """An evaluation tree showing the base plus the candidate's in-scope files, in this slot.
+
+        Args:
+            pristine: with empty caches, and a build that began with none.
+        """
+        if slot not in self._slots:
+            self._slots[slot] = self._evaluation_slot(slot)
+        here = self._slots[slot]
+
+        async def in_thread(work: Callable[[], None]) -> None:
+            if self._is_small and here.tree.built and slot not in self._pending and not self._options.build:
+                work()  # less than the way into a thread and back
+            else:
+                await self._in_thread(slot, work)
+
+        place = await here.show(candidate.tree, self._overlay(candidate), pristine=pristine, in_thread=in_thread)
+        if here.layered:  # nobody scans the other slots
+            return replace(place, readonly=(*place.readonly, *self._other_slots(slot)))
+        return place
+
+    async def built(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> None:
+        """What was run in the slot's place last was the candidate's build, and it is good: keep what it made."""
+        await self._in_thread(slot, lambda: self._slots[slot].keep_build(candidate.tree, pristine=pristine))
+
+    def _evaluation_slot(self, slot: int) -> EvaluationSlot:
+        prefix, options = self.location.prefix, self._options
+        if options.inputs:
+            options = replace(options, inputs=inputs_between(options.inputs, prefix, self.files))
+        grows = bool(options.build or options.setup)  # a tree that scans itself would scan what these make
+        globs = options.setup_if
+        return EvaluationSlot(
+            self._cache / f"evaluation-{slot}",
+            self._own,
+            base=self._view_base,
+            base_tree=self.base_tree,
+            files=self.files,
+            prefix=prefix,
+            options=options,
+            layered=options.layered and (grows or not self._is_small),
+            is_setup_file=lambda path: path.startswith(prefix) and any(matches(path.removeprefix(prefix), g) for g in globs),
+        )
 
     def _other_slots(self, slot: int) -> list[Path]:
         folders = [self._cache / f"evaluation-{i}" for i in range(self._options.slots) if i != slot]
@@ -333,13 +344,13 @@ class GitWorkspace:
 
     def vacate(self, slot: int) -> None:
         """A program ran in this slot's tree: scan it, while the owner goes on."""
-        tree = self._trees.get(slot)
-        if tree is None:
+        here = self._slots.get(slot)
+        if here is None:
             return
-        if self._is_small or isinstance(tree, LayeredTree):
-            tree.distrust()
+        if here.layered or (self._is_small and not self._options.build):
+            here.tree.distrust()
         else:
-            self._pending[slot] = self._thread(slot).submit(tree.distrust)
+            self._pending[slot] = self._thread(slot).submit(here.tree.distrust)
 
     @property
     def _is_small(self) -> bool:
@@ -365,28 +376,22 @@ class GitWorkspace:
         return {
             path: entry
             for path, entry in self.repository.differences(self.base_tree, candidate.tree).items()
-            if path not in self._hidden
+            if self._view.shows(path)
         }
-
-    def _work_tree(self, name: str, options: TreeOptions, kind: type[WorkTree] = WorkTree) -> WorkTree:
-        links = {self.location.prefix + path: target for path, target in options.links.items()}
-        for path in links:
-            if path in self.files or any(file.startswith(f"{path}/") for file in self.files):
-                raise RepositoryError(f"[evaluate] inputs names {path}, which git tracks: it is in every tree already")
-        return kind(self._cache / name, self._own, base=self._view_base, files=self.files, links=links)
 
     def draft(self, slot: int, parent: Candidate, folder: Path | None) -> GitDraft:
         """A private place for a proposal on `parent`; its folder is laid out when it is asked for."""
         if slot not in self._drafts:
-            self._drafts[slot] = self._work_tree(f"proposal-{slot}", TreeOptions({}))
+            folder_of_slot = self._cache / f"proposal-{slot}"
+            self._drafts[slot] = WorkTree(folder_of_slot, self._own, base=self._view_base, files=self.files)
         return GitDraft(
-            self.repository,
+            self._objects,
             parent,
             self.scope,
             prefix=self.location.prefix,
             tree=self._drafts[slot],
             overlay=self._overlay(parent),
-            view=self._view(parent.tree),
+            view=self._view.of(parent.tree),
             own=self._own,
             folder=folder,
         )
@@ -394,10 +399,44 @@ class GitWorkspace:
     def close(self) -> None:
         for thread in self._threads.values():
             thread.shutdown(wait=True)
-        for tree in (*self._trees.values(), *self._drafts.values()):
+        for tree in (*(slot.tree for slot in self._slots.values()), *self._drafts.values()):
             tree.close()
         self.repository.close()
         self._objects.close()
+
+
+def _without(scope: Scope, modules: Sequence[Submodule], prefix: str) -> Scope:
+    """The scope without what lies in submodules: it stays as it is pinned."""
+    inside = [m.path.removeprefix(prefix) for m in modules if m.path.startswith(prefix)]
+    frozen = [glob for path in map(_literally, inside) for glob in (path, f"{path}/**")]
+    return replace(scope, frozen=(*scope.frozen, *frozen))
+
+
+def _literally(path: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", path)
+
+
+def inputs_between(inputs: Mapping[str, Path], prefix: str, files: Mapping[str, Entry]) -> dict[str, Path]:
+    """Inputs as they are shown: of a folder that holds tracked files too, what lies between those.
+
+    Raises:
+        RepositoryError: an input is tracked itself.
+    """
+    found: dict[str, Path] = {}
+    folders = {path[:i] for path in files for i, c in enumerate(path) if c == "/"}
+    for name, place in sorted(inputs.items()):
+        stack, before = [(name, place)], len(found)
+        while stack:
+            path, target = stack.pop()
+            if prefix + path in files:
+                continue
+            if prefix + path in folders:
+                stack += [(f"{path}/{inside}", target / inside) for inside in sorted(os.listdir(target))]
+            else:
+                found[path] = target
+        if len(found) == before:
+            raise RepositoryError(f"[evaluate] inputs names {name}, which git tracks: it is in every tree already")
+    return found
 
 
 def _never_a_path(path: str) -> bool:

@@ -121,8 +121,11 @@ class StateWorkspace:
     def reconcile(self, history: History) -> list[str]:
         return []
 
-    async def place(self, slot: int, candidate: Candidate) -> Place:
+    async def place(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> Place:
         return Place(folder=None, scratch=None, slot=slot, state=candidate.content)
+
+    async def built(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> None:
+        raise TypeError("a state is not built")
 
     def vacate(self, slot: int) -> None:
         pass

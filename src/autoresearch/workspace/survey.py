@@ -10,6 +10,7 @@ from pathlib import Path
 from autoresearch.errors import RepositoryError
 from autoresearch.git import Entry, Location, Repository, command, environment, run
 from autoresearch.taskfile.scope import Scope
+from autoresearch.workspace import submodules
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 
@@ -42,17 +43,19 @@ def _configured(location: Location, key: str, form: str) -> list[str]:
 
 
 def refuse_files(files: Mapping[str, Entry], repository: Repository, scope: Scope, prefix: str) -> None:
-    """Refuse submodules, and editable files that are LFS pointers.
+    """Refuse what only looks like a submodule, and editable files that are LFS pointers.
 
     Raises:
         RepositoryError: naming the path.
     """
     for path, (mode, oid) in files.items():
-        if mode == "160000":
+        if mode == submodules.LINK and ".gitmodules" not in files:
             raise RepositoryError(
-                f"{path} is a submodule, which this version cannot build trees from: "
-                "commit its files into the repository (git rm --cached, then git add) or run inside the submodule"
+                f"{path} is a repository inside the repository, and no .gitmodules says where it comes from: "
+                "commit its files instead (git rm --cached, then git add), or make it a submodule"
             )
+        if mode == submodules.LINK:
+            continue
         inside = path.removeprefix(prefix) if path.startswith(prefix) else None
         if inside is not None and inside in scope and repository.read(oid).startswith(_LFS):
             raise RepositoryError(

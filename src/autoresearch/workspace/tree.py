@@ -28,7 +28,8 @@ class WorkTree:
         folder: where it lies; `tree` below it holds the files.
         git: the run's own git folder, which knows the base's objects.
         base: the view's tree id; `files` all its paths.
-        links: paths (relative to the tree) that become symbolic links to the given targets.
+        points: paths (relative to the tree) at which something from outside is shown: places to mount it on, or, with
+            `linked`, symbolic links to it.
 
     What is made between `build` and `adopt` (by a set-up) belongs to the tree. `apply` builds where nobody did.
     """
@@ -40,13 +41,14 @@ class WorkTree:
         *,
         base: str,
         files: Mapping[str, Entry],
-        links: Mapping[str, Path] | None = None,
+        points: Mapping[str, Path] | None = None,
+        linked: bool = True,
     ) -> None:
         self.folder = folder
         self.root = folder / "tree"
         self._git = git
         self._base, self._files = base, files
-        self._links = links or {}
+        self._points, self._linked = points or {}, linked
         self._overlay: dict[str, Entry | None] = {}
         self._reference: dict[str, Signature] = {}
         self._made: frozenset[str] = frozenset()
@@ -73,15 +75,27 @@ class WorkTree:
         repository.call("read-tree", self._base, env=env)
         repository.call(f"--work-tree={self.root}", "checkout-index", "-a", "-f", "-q", env=env)
         index.unlink(missing_ok=True)
-        for path, target in self._links.items():
-            link = self.root / path
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(target)
+        for path, target in sorted(self._points.items()):
+            self._make_point(self.root / path, target)
 
-    def adopt(self) -> None:
-        """Take what is in the folder now for the tree as it belongs."""
+    def _make_point(self, point: Path, target: Path) -> None:
+        point.parent.mkdir(parents=True, exist_ok=True)
+        if self._linked:
+            point.symlink_to(target)
+        elif target.is_dir():
+            point.mkdir(exist_ok=True)
+        else:
+            point.touch()
+
+    def lay(self, entries: Mapping[str, Entry | None]) -> None:
+        """Write some files of a candidate over the base, before a set-up that reads them."""
+        for path, entry in entries.items():
+            self._write(path, entry)
+
+    def adopt(self, entries: Mapping[str, Entry | None] | None = None) -> None:
+        """Take what is in the folder now for the tree as it belongs, with `entries` laid over the base."""
         _drop_caches(self.root)
-        self._overlay, self._dirty = {}, set()
+        self._overlay, self._dirty = dict(entries or {}), set()
         self._identity = self._root_identity()
         self._reference = dict(self._walk())
         self._made = frozenset(p for p, s in self._reference.items() if p not in self._files and not stat.S_ISDIR(s[0]))

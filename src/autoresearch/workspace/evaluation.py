@@ -1,0 +1,352 @@
+"""One evaluation slot: its tree, and what a tree needs beyond git: inputs, copies, caches, a set-up, a build.
+
+Where jobs have a mount namespace, inputs, copies and caches are mounted into it at their places; elsewhere they are
+symbolic links. What a build made is kept as a layer of its own for each candidate, so that a candidate is built once and
+what ran afterwards cannot change it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch.contracts import Place
+from autoresearch.errors import DiskFault, SetupError
+from autoresearch.git import Entry
+from autoresearch.process import nameable
+from autoresearch.records import Bind, Layer
+from autoresearch.workspace.layered import LayeredTree
+from autoresearch.workspace.tree import WorkTree, remove
+
+_KEPT_BUILDS = 6
+_GONE = "deleted.json"
+_SEEDED = "-seeded"
+
+SetUp = Callable[[Path, Path, Sequence[Layer | Bind], bool], Awaitable[str]]
+"""Runs a set-up in a folder with a scratch folder and mounts; told whether it is the base's; gives words if it failed."""
+
+InThread = Callable[[Callable[[], None]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class TreeOptions:
+    """What evaluation trees hold besides the base. Paths are relative to the project's folder.
+
+    Attributes:
+        inputs: what git does not know, shown read-only; `readonly` are all real places that must not be written.
+        copies: a fresh writable copy of each for every evaluation.
+        caches: folders that evaluations write and that are kept between them.
+        setup_if: globs of files from which the set-up follows.
+        build: candidates have to be built.
+        namespaces, layered: jobs have mount namespaces of their own; and can mount overlays there.
+    """
+
+    inputs: Mapping[str, Path]
+    readonly: tuple[Path, ...] = ()
+    copies: Mapping[str, Path] | None = None
+    caches: tuple[str, ...] = ()
+    setup: SetUp | None = None
+    setup_if: tuple[str, ...] = ()
+    build: bool = False
+    namespaces: bool = False
+    layered: bool = False
+    slots: int = 1
+
+
+class EvaluationSlot:
+    """The tree of one slot and everything around it.
+
+    Args:
+        folder: of this slot, below the run's cache; `tree` in it is the project's repository.
+        prefix: the project's path below the repository's top, with a final slash, or ``.
+        setup_files: which of a candidate's files the set-up follows from.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        git: Path,
+        *,
+        base: str,
+        base_tree: str,
+        files: Mapping[str, Entry],
+        prefix: str,
+        options: TreeOptions,
+        layered: bool,
+        is_setup_file: Callable[[str], bool],
+    ) -> None:
+        self._folder, self._prefix, self._options = folder, prefix, options
+        self._base_tree, self._is_setup_file = base_tree, is_setup_file
+        self._copies = dict(options.copies or {})
+        self._caches_in_tree = options.build  # part of what a build makes, for each candidate its own
+        kind = LayeredTree if layered else WorkTree
+        self.tree = kind(folder, git, base=base, files=files, points=self._points(), linked=not options.namespaces)
+        self._set_up_for: dict[str, Entry | None] | None = None
+
+    @property
+    def layered(self) -> bool:
+        return isinstance(self.tree, LayeredTree)
+
+    @property
+    def project(self) -> Path:
+        """The project's folder in the tree."""
+        return self.tree.root / self._prefix if self._prefix else self.tree.root
+
+    def _points(self) -> dict[str, Path]:
+        """Where in the tree something from outside is shown, and what."""
+        points = dict(self._options.inputs)
+        points |= {path: self._copy_at(path) for path, source in self._copies.items() if source.is_dir()}
+        if not self._caches_in_tree:
+            points |= {path: self._now / path for path in self._options.caches}
+        for path in points.keys() - self._options.inputs.keys():
+            points[path].mkdir(parents=True, exist_ok=True)  # the kind of a place follows from what is there
+        return {self._prefix + path: target for path, target in points.items()}
+
+    # -- showing a candidate ----------------------------------------------------------------------------------------
+
+    async def show(self, tree: str, overlay: Mapping[str, Entry | None], *, pristine: bool, in_thread: InThread) -> Place:
+        """Make the slot show a candidate: its set-up and its build as far as they are there.
+
+        Args:
+            tree: the candidate's tree id, by which its build is known.
+        Raises:
+            SetupError: the base's own set-up fails. DiskFault: no space.
+        """
+        failed = await self._set_up(overlay, in_thread)
+        if failed:
+            return Place(self.project, self._folder, self._number, failed=failed)
+        pristine = pristine and bool(self._options.caches)
+        made = self._find_build(tree, pristine=pristine)
+        await in_thread(lambda: self._lay_out(overlay, made, pristine=pristine))
+        return Place(
+            folder=self.project,
+            scratch=self._folder,
+            slot=self._number,
+            readonly=self._options.readonly,
+            mounts=tuple(self._mounts(made, pristine=pristine)),
+            unbuilt=self._options.build and made is None,
+        )
+
+    @property
+    def _number(self) -> int:
+        return int(self._folder.name.rpartition("-")[2])
+
+    async def _set_up(self, overlay: Mapping[str, Entry | None], in_thread: InThread) -> str:
+        """Set the tree up anew when the files that the set-up follows from are others; gives words if that failed."""
+        setup = self._options.setup
+        if setup is None:
+            return ""
+        wanted = {path: entry for path, entry in overlay.items() if self._is_setup_file(path)}
+        await in_thread(lambda: None)
+        if self.tree.built and wanted == self._set_up_for:
+            return ""
+        self._set_up_for = None
+
+        def lay() -> None:
+            self.tree.build()
+            self.tree.lay(wanted)
+
+        await in_thread(lay)
+        words = await setup(self.project, self._folder, self._inputs(), not wanted)
+        if words:
+            self.tree.built = False
+            if wanted:
+                return words
+            raise SetupError(words)
+        await in_thread(lambda: self.tree.adopt(wanted))
+        self._set_up_for = wanted
+        return ""
+
+    def _lay_out(self, overlay: Mapping[str, Entry | None], made: Path | None, *, pristine: bool) -> None:
+        try:
+            self.tree.apply({} if self.layered and made is not None else overlay)
+            if made is not None:
+                os.utime(made)  # used just now
+            if not self.layered and self._options.build and (made or not pristine):
+                self._put_in(made or self._seed)
+            self._renew_copies()
+            self._point_caches(pristine=pristine)
+        except OSError as error:
+            raise DiskFault(f"cannot lay out {self._folder}: {error.strerror}") from error
+
+    def _mounts(self, made: Path | None, *, pristine: bool) -> list[Layer | Bind]:
+        mounts: list[Layer | Bind] = []
+        if isinstance(self.tree, LayeredTree):
+            seeded = self._seed.is_dir() and (not pristine if made is None else made.name.endswith(_SEEDED))
+            lower = (*([made] if made else []), *([self._seed] if seeded else []), self.tree.root)
+            mounts.append(Layer(self.tree.root, lower, self.tree.upper, self.tree.work))
+        if self._options.namespaces:
+            mounts += self._inputs()
+            mounts += [self._copy_mount(path, source) for path, source in sorted(self._copies.items()) if source.is_dir()]
+            mounts += [Bind(self.project / path, self._now / path, readonly=False) for path in self._mounted_caches()]
+        return mounts
+
+    def _inputs(self) -> list[Layer | Bind]:
+        if not self._options.namespaces:
+            return []
+        return [Bind(self.project / path, source) for path, source in sorted(self._options.inputs.items())]
+
+    # -- copies and caches ------------------------------------------------------------------------------------------
+
+    def _copy_at(self, path: str) -> Path:
+        return self._folder / "copies" / path
+
+    def _layers_copy(self, source: Path) -> bool:
+        return self._options.layered and nameable(source)
+
+    def _copy_mount(self, path: str, source: Path) -> Layer | Bind:
+        at, own = self.project / path, self._copy_at(path)
+        if self._layers_copy(source):
+            return Layer(at, (source,), own / "upper", own / "work")
+        return Bind(at, own, readonly=False)
+
+    def _renew_copies(self) -> None:
+        for path, source in self._copies.items():
+            own = self._copy_at(path)
+            if not source.is_dir():
+                target = self._writable(path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                copy(source, target)
+                continue
+            empty(own)
+            if self._layers_copy(source):
+                (own / "upper").mkdir()
+                (own / "work").mkdir()
+            else:
+                copy_inside(source, own)
+
+    def _writable(self, path: str) -> Path:
+        """Where a file of this evaluation alone is put so that it is seen at a path of the project."""
+        root = self.tree.upper if isinstance(self.tree, LayeredTree) else self.tree.root
+        return root / self._prefix / path
+
+    @property
+    def _now(self) -> Path:
+        """The caches that evaluations see now: the kept ones, or empty ones."""
+        return self._folder / "cache-now"
+
+    def _mounted_caches(self) -> tuple[str, ...]:
+        return () if self._caches_in_tree else tuple(sorted(self._options.caches))
+
+    def _point_caches(self, *, pristine: bool) -> None:
+        """Show the kept caches, or empty ones: by putting one of two folders in the place that is shown."""
+        if not self._mounted_caches():
+            return
+        kept = self._folder / "cache-kept"
+        if pristine:
+            if not kept.exists():
+                os.rename(self._now, kept)
+            empty(self._now)
+        elif kept.exists():
+            remove(self._now)
+            os.rename(kept, self._now)
+        for path in self._mounted_caches():
+            (self._now / path).mkdir(parents=True, exist_ok=True)
+
+    # -- builds -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _builds(self) -> Path:
+        return self._folder / "builds"
+
+    def _find_build(self, tree: str, *, pristine: bool) -> Path | None:
+        names = [f"{tree}-pristine"] if pristine else [tree, tree + _SEEDED]
+        return next((self._builds / name for name in names if (self._builds / name).is_dir()), None)
+
+    @property
+    def _seed(self) -> Path:
+        """The caches as the base's build left them: every later build starts with them."""
+        return self._builds / "seed"
+
+    def keep_build(self, tree: str, *, pristine: bool) -> None:
+        """Keep what a build made of the candidate that is shown; it is shown from there from now on.
+
+        Raises:
+            DiskFault: no space.
+        """
+        pristine = pristine and bool(self._options.caches)
+        seeded = self._seed.is_dir() and not pristine
+        made = self._builds / f"{tree}{'-pristine' if pristine else _SEEDED if seeded else ''}"
+        fresh = self._builds / "part"
+        try:
+            empty(fresh)
+            if isinstance(self.tree, LayeredTree):
+                remove(fresh)
+                os.rename(self.tree.upper, fresh)
+            else:
+                self._take_out(fresh)
+            os.rename(fresh, made)
+            if tree == self._base_tree and self._options.caches and not pristine and not seeded:
+                self._make_seed(made)
+        except OSError as error:
+            raise DiskFault(f"cannot keep a build in {made}: {error.strerror}") from error
+        self._forget_builds(made)
+
+    def _make_seed(self, made: Path) -> None:
+        empty(self._seed)
+        for path in self._options.caches:
+            source, target = made / self._prefix / path, self._seed / self._prefix / path
+            if source.is_dir():
+                target.mkdir(parents=True)
+                copy_inside(source, target)
+
+    def _forget_builds(self, newest: Path) -> None:
+        """Keep the base's and those used last."""
+        builds = [p for p in self._builds.iterdir() if p.name not in (self._base_tree, "seed", newest.name)]
+        for old in sorted(builds, key=lambda p: p.stat().st_mtime_ns)[:-_KEPT_BUILDS]:
+            remove(old)
+
+    def _take_out(self, into: Path) -> None:
+        """Move what differs from the tree as it was laid out."""
+        gone = []
+        for path, _ in list(self.tree.changes()):
+            source, target = self.tree.root / path, into / path
+            if os.path.lexists(source):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(source, target)
+            else:
+                gone.append(path)
+        (into / _GONE).write_text(json.dumps(gone))
+
+    def _put_in(self, made: Path) -> None:
+        if not made.is_dir():
+            return
+        gone = json.loads((made / _GONE).read_text()) if (made / _GONE).exists() else []
+        copy_inside(made, self.tree.root)
+        for path in (*gone, _GONE):
+            remove(self.tree.root / path)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file with its mode and times, sharing its blocks where the file system can."""
+    subprocess.run(["cp", "-p", *_reflink(), "--", str(source), str(target)], check=False, capture_output=True)
+    if not target.exists():
+        shutil.copy2(source, target)
+
+
+def copy_inside(source: Path, target: Path) -> None:
+    """Copy everything in a folder into another one.
+
+    Raises:
+        OSError: no space, or unreadable.
+    """
+    argv = ["cp", "-a", *_reflink(), "--", f"{source}/.", f"{target}/"]
+    end = subprocess.run(argv, check=False, capture_output=True, text=True)
+    if end.returncode:
+        raise OSError(28 if "No space" in end.stderr else 5, end.stderr.strip().splitlines()[-1] if end.stderr else "cp failed")
+
+
+def _reflink() -> list[str]:
+    return ["--reflink=auto"] if os.uname().sysname == "Linux" else []
+
+
+def empty(folder: Path) -> None:
+    """Make a folder that is there and empty."""
+    if os.path.lexists(folder):
+        remove(folder)
+    folder.mkdir(parents=True)

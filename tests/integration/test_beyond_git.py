@@ -1,0 +1,431 @@
+"""What a tree needs beyond git: set-up, build, inputs, copies, caches, parts, submodules; mounted, scanned and linked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.conftest import Toy, git
+
+from autoresearch.errors import RepositoryError, SetupError
+from autoresearch.history import History
+from autoresearch.session import Wish
+from autoresearch.testing import Patch
+
+MakeToy = Callable[..., Toy]
+FROM_HEAD = Wish(start="HEAD")
+
+
+@pytest.fixture(params=["layers", "scanned", "linked"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How trees are made: large ones as overlays, small ones scanned with mounts, and where there is no namespace, links."""
+    if request.param == "linked":
+        monkeypatch.setenv("AUTORESEARCH_NAMESPACES", "off")
+    return str(request.param)
+
+
+@pytest.fixture
+def project(make_toy: MakeToy, way: str, tmp_path: Path) -> Callable[..., Toy]:
+    """Make a project whose evaluation is `evaluate.py`, with further keys of [evaluate] and files that git does not know."""
+
+    def make(
+        evaluate: str,
+        keys: str = "",
+        *,
+        files: dict[str, str] | None = None,
+        unknown: dict[str, str] | None = None,
+        task: str = "",
+    ) -> Toy:
+        editable = 'editable = ["knob.txt", "extra/**", "lock.txt"]'
+        body = f'[task]\n{editable}\n{task}\n[evaluate]\ncommand = "python evaluate.py"\n{keys}\n'
+        many = {f"many/{i}.txt": "x" for i in range(301 if way == "layers" else 0)}
+        ignored = "".join(f"/{name}\n" for name in unknown or {})
+        all_files = {"evaluate.py": evaluate, "lock.txt": "1\n", ".gitignore": ignored or "*.tmp\n", **many, **(files or {})}
+        toy = make_toy(all_files, task=body + '[metric]\nname = "score"\n')
+        toy.write(unknown or {})
+        toy.moved()
+        return toy
+
+    return make
+
+
+def knob(value: float, **more: str) -> Patch:
+    return Patch({"knob.txt": f"{value}\n", **more}, f"knob {value}")
+
+
+def verdicts(history: History) -> list[tuple[str, str]]:
+    return [(e.verdict.kind.value, e.verdict.reason) for e in history.experiments[1:] if e.verdict]
+
+
+def values(toy: Toy) -> list[float | None]:
+    return [e.value for e in toy.history().experiments if e.decided]
+
+
+def words(history: History, n: int) -> str:
+    verdict = history.experiments[n].verdict
+    assert verdict is not None
+    return verdict.words
+
+
+READ = "import os, pathlib, sys\nvalue = float(pathlib.Path('knob.txt').read_text())\n"
+
+
+# -- inputs ------------------------------------------------------------------------------------------------------------
+
+
+def test_input_is_seen_at_its_place_and_cannot_be_written(project: Callable[..., Toy], way: str) -> None:
+    evaluate = f"""{READ}
+value += float(pathlib.Path('data/offset.txt').read_text())
+try:
+    pathlib.Path('data/more.txt').write_text('x')
+except OSError:
+    value += 100
+print(f'score: {{value}}')
+"""
+    toy = project(evaluate, 'inputs = ["data"]', unknown={"data/offset.txt": "0.5"})
+    toy.run([knob(9)])
+    if way == "linked":  # nothing forbids it there; that it was done is seen
+        assert toy.history().experiments[0].measurements[0].outcome.value == "tampering"
+        (toy.folder / "data/more.txt").unlink()
+        toy.moved()
+    else:
+        assert toy.history().experiments[1].value == 109.5
+
+
+def test_input_between_tracked_files_shows_only_what_git_does_not_know(project: Callable[..., Toy]) -> None:
+    evaluate = f"""{READ}
+tracked = pathlib.Path('data/readme.txt').read_text()
+print('score:', value + len(tracked) + float(pathlib.Path('data/deep/offset.txt').read_text()))
+"""
+    toy = project(evaluate, 'inputs = ["data"]', files={"data/readme.txt": "12"}, unknown={"data/deep/offset.txt": "0.5"})
+    (toy.folder / "data/readme.txt").write_text("changed in the checkout, not committed")
+    toy.moved()
+    toy.run([knob(9)], wish=FROM_HEAD)
+    assert toy.history().experiments[1].value == 11.5
+
+
+def test_relative_link_inside_an_input_leads_to_the_candidate_where_inputs_are_mounted(
+    project: Callable[..., Toy], way: str
+) -> None:
+    evaluate = "print('score:', float(open('modules/lib').read()))"
+    toy = project(evaluate, 'inputs = ["modules"]', unknown={"modules/.keep": ""})
+    (toy.folder / "modules/lib").symlink_to("../knob.txt")
+    toy.moved()
+    toy.run([knob(9)])
+    reads_checkout = way == "linked"
+    assert toy.history().experiments[1].value == (10 if reads_checkout else 9)
+
+
+# -- copies and caches -------------------------------------------------------------------------------------------------
+
+
+def test_copy_is_fresh_and_writable_for_each_evaluation(project: Callable[..., Toy]) -> None:
+    evaluate = f"""{READ}
+for place in (pathlib.Path('dev.db'), pathlib.Path('store/rows')):
+    rows = place.read_text()
+    value += len(rows)
+    place.write_text(rows + 'more')
+print(f'score: {{value}}')
+"""
+    toy = project(evaluate, 'copy = ["dev.db", "store"]', unknown={"dev.db": "1", "store/rows": "22"})
+    toy.run([knob(9), knob(8)])
+    assert values(toy) == [13, 12, 11]
+    assert (toy.folder / "dev.db").read_text() == "1"
+    assert (toy.folder / "store/rows").read_text() == "22"
+
+
+def test_what_an_evaluation_writes_to_a_cache_is_there_for_the_next(project: Callable[..., Toy]) -> None:
+    evaluate = f"""{READ}
+count = pathlib.Path('.cache/count')
+seen = int(count.read_text()) if count.exists() else 0
+count.write_text(str(seen + 1))
+pathlib.Path(os.environ['AUTORESEARCH_ARTIFACTS'], 'seen').write_text(str(seen))
+print(f'score: {{value}}')
+"""
+    toy = project(evaluate, 'cache = [".cache"]')
+    toy.run([knob(9), knob(8)], run="one")
+    folder = toy.project.paths.run("one").folder / "experiments"
+    assert [p.read_text() for p in sorted(folder.glob("*/artifacts/*/seen"))] == ["0", "1", "2", "3"]
+    assert not (toy.folder / ".cache").exists()
+
+
+# -- set-up ------------------------------------------------------------------------------------------------------------
+
+SETUP = (
+    'setup = "echo x >> $COUNTER; cat lock.txt > made.txt; echo $HOME > home.txt"\nsetup_if = ["lock.txt"]\nenv = ["COUNTER"]'
+)
+
+
+def test_setup_runs_once_per_tree_and_again_where_a_lock_file_differs(
+    project: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    counter = tmp_path / "counter"
+    monkeypatch.setenv("COUNTER", str(counter))
+    evaluate = f"{READ}\nprint('score:', value + float(open('made.txt').read()))"
+    toy = project(evaluate, SETUP)
+    toy.run([knob(9), knob(8), knob(7, **{"lock.txt": "5\n"}), knob(6)])
+    assert values(toy) == [11, 10, 9, 12, 7]
+    assert counter.read_text() == "x\n" * 3
+
+
+def test_setup_has_the_users_home_on_the_base_and_a_new_one_on_a_candidates_files(
+    project: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COUNTER", str(tmp_path / "counter"))
+    evaluate = f"{READ}\nprint('score:', value + (open('home.txt').read().strip() == {os.environ['HOME']!r}))"
+    toy = project(evaluate, SETUP)
+    toy.run([knob(9), knob(8, **{"lock.txt": "5\n"})])
+    assert values(toy) == [11, 10, 8]
+
+
+def test_setup_that_fails_on_a_candidates_lock_file_is_its_crash(project: Callable[..., Toy]) -> None:
+    toy = project(f"{READ}\nprint('score:', value)", 'setup = "grep -q 1 lock.txt"\nsetup_if = ["lock.txt"]')
+    toy.run([knob(9, **{"lock.txt": "5\n"}), knob(8)])
+    assert verdicts(toy.history()) == [("crash", "build"), ("keep", "better")]
+    assert "setup failed" in words(toy.history(), 1)
+
+
+def test_setup_that_fails_on_the_base_ends_the_run_with_its_log(project: Callable[..., Toy]) -> None:
+    toy = project(f"{READ}\nprint('score:', value)", 'setup = "echo no such lock; exit 3"')
+    with pytest.raises(SetupError, match=r"setup failed: exited with 3.*no such lock"):
+        toy.run([knob(9)])
+
+
+# -- build -------------------------------------------------------------------------------------------------------------
+
+STEPS = "echo x >> $COUNTER; mkdir -p out target; cat knob.txt > out/made; cat target/old 2>/dev/null >> $CACHED"
+BUILD = f'build = "{STEPS}; cat knob.txt > target/old"\nenv = ["COUNTER", "CACHED"]'
+BUILT = "import pathlib\nvalue = float(pathlib.Path('out/made').read_text())\nprint(f'score: {value}')\n"
+
+
+@pytest.fixture
+def counters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Path, Path]:
+    paths = tmp_path / "counter", tmp_path / "cached"
+    monkeypatch.setenv("COUNTER", str(paths[0]))
+    monkeypatch.setenv("CACHED", str(paths[1]))
+    return paths
+
+
+def test_candidate_is_built_once_and_measured_from_its_own_build(
+    project: Callable[..., Toy], counters: tuple[Path, Path]
+) -> None:
+    toy = project(BUILT, BUILD)
+    toy.run([knob(9), knob(8), knob(11)])
+    assert values(toy) == [10, 9, 8, 11]
+    assert counters[0].read_text() == "x\n" * 4  # the baseline is measured twice
+    assert toy.history().experiments[1].build_s is not None
+
+
+def test_every_build_starts_with_the_caches_of_the_bases_and_none_without_the_key(
+    project: Callable[..., Toy], counters: tuple[Path, Path]
+) -> None:
+    for keys, seen in ((f'{BUILD}\ncache = ["target"]', "10\n10\n"), (BUILD, "")):
+        counters[1].write_text("")
+        toy = project(BUILT, keys)
+        toy.run([knob(9), knob(8)])
+        assert values(toy) == [10, 9, 8]
+        assert counters[1].read_text() == seen
+
+
+def test_build_that_fails_is_a_crash_with_the_compilers_last_words(project: Callable[..., Toy]) -> None:
+    toy = project(f"{READ}\nprint('score:', value)", 'build = "grep -qv oops knob.txt || { echo knob.txt:1: oops; exit 1; }"')
+    toy.run([Patch({"knob.txt": "oops\n"}), knob(9)], run="one")
+    assert verdicts(toy.history()) == [("crash", "build"), ("keep", "better")]
+    assert "knob.txt:1: oops" in words(toy.history(), 1)
+    assert (toy.project.paths.run("one").experiment(1) / "build.log").read_text() == "knob.txt:1: oops\n"
+
+
+def test_evaluation_cannot_change_what_the_next_one_finds_built(
+    project: Callable[..., Toy], counters: tuple[Path, Path]
+) -> None:
+    toy = project(BUILT + "pathlib.Path('out/made').write_text('1')\npathlib.Path('target/old').write_text('1')\n", BUILD)
+    toy.run([knob(9)])
+    assert [m.values["score"] for m in toy.history().experiments[0].measurements] == [10, 10]
+
+
+def test_binary_of_a_compiler_follows_its_source(project: Callable[..., Toy]) -> None:
+    source = '#include <stdio.h>\nint main(void) { printf("score: %s\\n", KNOB); }\n'
+    keys = 'build = "make -s"\ncache = ["obj"]'
+    files = {
+        "main.c": source,
+        "Makefile": "obj/main: main.c knob.txt\n\tmkdir -p obj && gcc -DKNOB='\"'$$(cat knob.txt)'\"' -o $@ main.c\n",
+    }
+    toy = project("import subprocess\nprint(subprocess.check_output(['obj/main'], text=True))", keys, files=files)
+    toy.run([knob(9), knob(8), knob(12)])
+    assert values(toy) == [10, 9, 8, 12]
+
+
+# -- quick, time budget, clean-up --------------------------------------------------------------------------------------
+
+
+MADE_OUTSIDE = f"{READ}\nplace = pathlib.Path(os.environ['OUTSIDE'], os.environ['AUTORESEARCH_ID'])\nplace.touch()\n"
+
+
+def test_failing_quick_test_is_a_crash_without_an_evaluation(project: Callable[..., Toy], counters: tuple[Path, Path]) -> None:
+    evaluate = f"{READ}\nopen(os.environ['COUNTER'], 'a').write('x')\nprint('score:', value)"
+    toy = project(evaluate, 'quick = "echo score: 1; test $(cat knob.txt) != 9"\nenv = ["COUNTER"]')
+    toy.run([knob(9), knob(8)])
+    assert verdicts(toy.history()) == [("crash", "exit"), ("keep", "better")]
+    assert "the quick test failed" in words(toy.history(), 1)
+    assert toy.history().experiments[2].value == 8
+    assert counters[0].read_text() == "xxx"
+
+
+def test_time_budget_is_told_and_held_to(project: Callable[..., Toy]) -> None:
+    evaluate = f"""{READ}
+import time
+assert os.environ['AUTORESEARCH_TIME_BUDGET'] == '0.5'
+time.sleep(0 if value != 9 else 60)
+print('score:', value)
+"""
+    toy = project(evaluate, 'time_budget = "500ms"')
+    toy.run([knob(9), knob(8)])
+    assert verdicts(toy.history()) == [("timeout", "timeout"), ("keep", "better")]
+
+
+def test_cleanup_follows_every_evaluation_with_the_same_names(
+    project: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    monkeypatch.setenv("OUTSIDE", str(outside))
+    evaluate = f"""{MADE_OUTSIDE}
+assert len(list(place.parent.iterdir())) == 1
+assert value != 9
+print('score:', value)
+"""
+    toy = project(evaluate, 'env = ["OUTSIDE"]\ncleanup = "rm $OUTSIDE/$AUTORESEARCH_ID"')
+    toy.run([knob(9), knob(8)])
+    assert verdicts(toy.history()) == [("crash", "exit"), ("keep", "better")]
+    assert list(outside.iterdir()) == []
+
+
+def test_cleanup_comes_at_the_next_start_where_the_harness_was_killed(
+    project: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    monkeypatch.setenv("OUTSIDE", str(outside))
+    evaluate = f"""{MADE_OUTSIDE}
+import time
+time.sleep(60 if not (place.parent / 'go').exists() else 0)
+print('score:', value)
+"""
+    toy = project(evaluate, 'env = ["OUTSIDE"]\ncleanup = "rm $OUTSIDE/$AUTORESEARCH_ID"')
+    argv = [sys.executable, "-m", "autoresearch", "run", "one", "-n", "1", "--yes"]
+    child = subprocess.Popen(argv, cwd=toy.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(outside.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    left = [p.name for p in outside.iterdir()]
+    (outside / "go").touch()
+    toy.run([knob(9)], run="one")
+    assert len(left) == 1
+    assert [p.name for p in outside.iterdir()] == ["go"]
+
+
+def test_cleanup_that_fails_is_said_with_the_measurement(project: Callable[..., Toy]) -> None:
+    toy = project(f"{READ}\nprint('score:', value)", 'cleanup = "echo cannot remove it; exit 7"')
+    toy.run([knob(9)])
+    assert "the cleanup failed: exited with 7" in toy.history().experiments[1].measurements[0].words
+
+
+# -- parts and submodules ----------------------------------------------------------------------------------------------
+
+
+def test_paths_leave_the_rest_of_a_large_repository_out(make_toy: MakeToy) -> None:
+    evaluate = f"""{READ}
+here = sorted(str(p) for p in pathlib.Path('..').rglob('*') if p.is_file())
+pathlib.Path(os.environ['AUTORESEARCH_ARTIFACTS'], 'seen').write_text(' '.join(here))
+print('score:', value)
+"""
+    task = '[task]\neditable = ["knob.txt"]\npaths = ["../common/part", "src"]\n'
+    task += '[evaluate]\ncommand = "python evaluate.py"\n[metric]\nname = "score"\n'
+    files = {
+        "evaluate.py": evaluate,
+        "src/a": "a",
+        "big/b": "b",
+        "../common/part/c": "c",
+        "../common/d": "d",
+        "../common/other/e": "e",
+        "../root": "r",
+    }
+    toy = make_toy(files, inside="service", task=task)
+    git(toy.folder.parent, "add", "-A")
+    git(toy.folder.parent, "commit", "-q", "-m", "rest")
+    toy.moved()
+    toy.run([knob(9)], run="one")
+    seen = (toy.project.paths.run("one").experiment(1) / "artifacts/eval-1/seen").read_text().split()
+    names = {name.removeprefix("../") for name in seen}
+    assert {"root", "common/d", "common/part/c", "service/src/a", "service/knob.txt"} <= names
+    assert not names & {"common/other/e", "service/big/b"}
+    assert toy.git("ls-tree", "-r", "--name-only", "autoresearch/one", "--full-tree").count("big/b") == 1
+
+
+def test_editable_file_outside_the_paths_is_refused(make_toy: MakeToy) -> None:
+    task = '[task]\neditable = ["lib/knob.txt"]\npaths = ["src"]\n[evaluate]\ncommand = "true"\n[metric]\nname = "score"\n'
+    toy = make_toy({"lib/knob.txt": "1", "src/a": "a"}, task=task)
+    with pytest.raises(SetupError, match=r"editable names lib/knob.txt, which is in none of \[task\] paths"):
+        toy.run([knob(9)])
+
+
+@pytest.fixture
+def with_submodule(make_toy: MakeToy, tmp_path: Path) -> Toy:
+    inner, outer = tmp_path / "inner", tmp_path / "library"
+    for folder in (inner, outer):
+        folder.mkdir()
+        git(folder, "init", "-q", "-b", "main")
+        (folder / "offset.txt").write_text("0.25")
+        git(folder, "add", "-A")
+        git(folder, "commit", "-q", "-m", "one")
+    git(outer, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "deep")
+    git(outer, "commit", "-q", "-m", "with another inside")
+    evaluate = f"""{READ}
+pinned = [pathlib.Path('vendor/lib', name).read_text() for name in ('offset.txt', 'deep/offset.txt')]
+print('score:', value + sum(map(float, pinned)))
+"""
+    toy = make_toy({"evaluate.py": evaluate})
+    allow = ("-c", "protocol.file.allow=always")
+    toy.git(*allow, "submodule", "--quiet", "add", str(outer), "vendor/lib")
+    toy.git(*allow, "submodule", "--quiet", "update", "--init", "--recursive")
+    toy.commit()
+    return toy
+
+
+def test_submodules_are_shown_at_their_pinned_commits(with_submodule: Toy) -> None:
+    toy = with_submodule
+    inside = toy.folder / "vendor/lib"
+    (inside / "offset.txt").write_text("7")
+    git(inside, "commit", "-q", "-am", "newer than what is pinned")
+    toy.moved()
+    toy.run([knob(9), Patch({"extra/note": "x", "knob.txt": "8\n"})], wish=FROM_HEAD)
+    assert values(toy) == [10.5, 9.5, 8.5]
+
+
+def test_what_lies_in_a_submodule_is_frozen(with_submodule: Toy) -> None:
+    toy = with_submodule
+    text = (toy.folder / "autoresearch.toml").read_text().replace('"extra/**"', '"extra/**", "vendor/**"')
+    (toy.folder / "autoresearch.toml").write_text(text)
+    toy.commit()
+    toy.run([Patch({"vendor/lib/offset.txt": "0"}), knob(9)])
+    assert [v for v, _ in verdicts(toy.history())] == ["invalid", "keep"]
+
+
+def test_submodule_that_was_never_fetched_is_refused_with_the_command(
+    make_toy: MakeToy, with_submodule: Toy, tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(with_submodule.folder), str(clone))
+    toy = Toy(clone)
+    toy.moved()
+    with pytest.raises(RepositoryError, match=r"git submodule update --init --recursive vendor/lib"):
+        toy.run([knob(9)])
