@@ -76,6 +76,15 @@ class Shares:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._locks.close()
 
+    def words(self, slots: int, memory_limit: str) -> list[str]:
+        """What each evaluation has, for people, if anything was asked for; then what else is to be said."""
+        wanted = self._wanted
+        parts = [f"{wanted.cpus} {'core' if wanted.cpus == 1 else 'cores'}"] if wanted.cpus else []
+        parts += [f"{wanted.gpus} {'GPU' if wanted.gpus == 1 else 'GPUs'}"] if wanted.gpus else []
+        parts += [f"at most {wanted.memory_mb / 1024:.1f} GiB (held by {memory_limit})"] if wanted.memory_mb else []
+        at_a_time = f" · {slots} at a time" if slots > 1 else ""
+        return [*([f"each evaluation: {', '.join(parts)}{at_a_time}"] if parts else []), *self.notices]
+
     def of(self, slot: int) -> Share:
         return self._shares[slot] if slot < len(self._shares) else Share()
 

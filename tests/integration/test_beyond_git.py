@@ -155,6 +155,24 @@ print(f'score: {{value}}')
     assert not (toy.folder / ".cache").exists()
 
 
+def test_copy_between_tracked_files_leaves_those_to_the_candidate(project: Callable[..., Toy]) -> None:
+    evaluate = f"""{READ}
+assert pathlib.Path('extra/note.txt').read_text() == ('from the candidate' if value == 9 else 'tracked')
+rows = pathlib.Path('extra/dev.db')
+rows.write_text(rows.read_text() + '1')
+print('score:', value + len(rows.read_text()))
+"""
+    toy = project(evaluate, 'copy = ["extra"]', files={"extra/note.txt": "tracked"}, unknown={"extra/dev.db": "1"})
+    toy.run([knob(9, **{"extra/note.txt": "from the candidate"})])
+    assert values(toy) == [12, 11]
+
+
+def test_cache_over_tracked_files_is_refused(project: Callable[..., Toy]) -> None:
+    toy = project(f"{READ}\nprint('score:', value)", 'cache = ["extra"]', files={"extra/note.txt": "tracked"})
+    with pytest.raises(RepositoryError, match="cache names extra, where git tracks extra/note.txt"):
+        toy.run([knob(9)])
+
+
 # -- set-up ------------------------------------------------------------------------------------------------------------
 
 SETUP = (

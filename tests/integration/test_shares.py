@@ -163,7 +163,7 @@ import os, time
 for _ in range(4):
     if not os.fork():
         block = bytearray(100 * 2**20)
-        time.sleep(20)
+        time.sleep(2)
 [os.wait() for _ in range(4)]
 raise SystemExit("a child was killed")
 """
@@ -210,3 +210,11 @@ def test_candidate_over_the_memory_limit_is_a_crash_of_its_own_reason(make_toy: 
     verdict = toy.history().experiments[1].verdict
     assert verdict is not None
     assert (verdict.kind.value, verdict.reason) == ("crash", "memory")
+
+
+def test_run_says_what_each_evaluation_has_and_what_holds_its_memory(make_toy: Callable[..., Toy]) -> None:
+    task = '[task]\neditable = ["knob.txt"]\n[evaluate]\ncommand = "python evaluate.py"\n'
+    toy = make_toy(task=task + 'resources = { cpus = 1, memory = "2GiB" }\n[metric]\nname = "score"\n')
+    argv = [sys.executable, "-m", "autoresearch", "run", "-n", "1", "--evaluations", "1"]
+    told = subprocess.run(argv, cwd=toy.folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
+    assert "each evaluation: 1 core, at most 2.0 GiB (held by " in told

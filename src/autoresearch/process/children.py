@@ -113,6 +113,11 @@ class Supervisor:
         self._stop()
         await self._tasks.__aexit__(None, None, None)
 
+    @property
+    def memory_limit(self) -> str:
+        """What would hold a job's memory limit, once the supervisor is there."""
+        return f"cgroup v{self.cgroups}" if self.cgroups else "a watcher"
+
     async def start(self) -> None:
         """Start the supervisor if none is running."""
         if self._socket is not None:

@@ -321,7 +321,10 @@ class GitWorkspace:
     def _evaluation_slot(self, slot: int) -> EvaluationSlot:
         prefix, options = self.location.prefix, self._options
         if options.inputs:
-            options = replace(options, inputs=inputs_between(options.inputs, prefix, self.files))
+            options = replace(options, inputs=between(options.inputs, prefix, self.files))
+        if options.copies:
+            options = replace(options, copies=between(options.copies, prefix, self.files, key="copy"))
+        self._refuse_tracked_caches(() if options.build else options.caches)
         grows = bool(options.build or options.setup)  # a tree that scans itself would scan what these make
         globs = options.setup_if
         return EvaluationSlot(
@@ -351,6 +354,20 @@ class GitWorkspace:
             here.tree.distrust()
         else:
             self._pending[slot] = self._thread(slot).submit(here.tree.distrust)
+
+    def _refuse_tracked_caches(self, caches: Sequence[str]) -> None:
+        """A cache covers what lies at its place: nothing of git's may.
+
+        Raises:
+            RepositoryError: naming cache and file.
+        """
+        for cache in caches:
+            place = self.location.prefix + cache
+            covered = next((path for path in self.files if path == place or path.startswith(place + "/")), None)
+            if covered is not None:
+                raise RepositoryError(
+                    f"[evaluate] cache names {cache}, where git tracks {covered}: name a folder that only evaluations write"
+                )
 
     @property
     def _is_small(self) -> bool:
@@ -416,11 +433,11 @@ def _literally(path: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", path)
 
 
-def inputs_between(inputs: Mapping[str, Path], prefix: str, files: Mapping[str, Entry]) -> dict[str, Path]:
-    """Inputs as they are shown: of a folder that holds tracked files too, what lies between those.
+def between(inputs: Mapping[str, Path], prefix: str, files: Mapping[str, Entry], *, key: str = "inputs") -> dict[str, Path]:
+    """Inputs (or copies) as they are shown: of a folder that holds tracked files too, what lies between those.
 
     Raises:
-        RepositoryError: an input is tracked itself.
+        RepositoryError: there is nothing that git does not track.
     """
     found: dict[str, Path] = {}
     folders = {path[:i] for path in files for i, c in enumerate(path) if c == "/"}
@@ -435,7 +452,7 @@ def inputs_between(inputs: Mapping[str, Path], prefix: str, files: Mapping[str, 
             else:
                 found[path] = target
         if len(found) == before:
-            raise RepositoryError(f"[evaluate] inputs names {name}, which git tracks: it is in every tree already")
+            raise RepositoryError(f"[evaluate] {key} names {name}, which git tracks: it is in every tree already")
     return found
 
 
