@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.from_thread
@@ -21,17 +21,22 @@ from autoresearch.books import Options, Parts
 from autoresearch.budget import Budget, Ending
 from autoresearch.contracts import Ledger, Settings
 from autoresearch.errors import SetupError
+from autoresearch.frame import to_frame
 from autoresearch.history import History, View
 from autoresearch.ledger import MemoryLedger, SqliteLedger
+from autoresearch.live import Live, screen
 from autoresearch.lock import OwnerLock
 from autoresearch.loop import Loop
 from autoresearch.proposers.states import StateFunction
 from autoresearch.records import Direction, Event, Experiment, RunRecord
 from autoresearch.report import summary
-from autoresearch.runners.callables import CallableRunner, Threads
+from autoresearch.runners.callables import CallableRunner, ProcessRunner, Threads
 from autoresearch.session import Project, Session, Wish
 from autoresearch.taskfile.units import effect, seconds
 from autoresearch.workspace.states import StateWorkspace, decode, encode
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,10 @@ class Trials(Sequence[Trial]):
 
     def __init__(self, experiments: Sequence[Experiment], load: Callable[[Experiment], Any]) -> None:
         self._experiments, self._load = experiments, load
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row an experiment; see `autoresearch.frame`."""
+        return to_frame(self._experiments)
 
     def __len__(self) -> int:
         return len(self._experiments)
@@ -90,9 +99,13 @@ class Result:
 
     state: Any
     score: float | None
-    history: Sequence[Trial]
+    history: Trials
     reason: str
     words: str
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """All experiments as a table, one row each; see `autoresearch.frame`."""
+        return self.history.to_pandas()
 
 
 def optimize(
@@ -108,6 +121,8 @@ def optimize(
     acceptance: str = "auto",
     min_effect: float | str = 0.0,
     seed: int = 0,
+    processes: bool = False,
+    show: bool | None = None,
 ) -> Result:
     """Improve a state: any JSON or picklable value, no files, no git.
 
@@ -118,6 +133,9 @@ def optimize(
             is a failed proposal.
         experiments: of the whole run; with a `store` that has them all, nothing is measured again.
         workers: how many proposals and evaluations at a time, in threads.
+        processes: calls `fitness` in processes of their own instead: killed at `timeout_s`, and one that dies is a crash of
+            that experiment. It has to be defined at the top level of a module, and loads what it imports there.
+        show: how it goes, while it runs: in a notebook and in a terminal (on standard error) if None; False for nothing.
         store: a ledger file; calling again with the same initial state and settings goes on with the run in it.
         acceptance: auto, exact, margin, single, or `module:Class`; `min_effect` a number or a share such as "0.5%".
 
@@ -133,9 +151,9 @@ def optimize(
         raise SetupError(f"experiments={experiments}, workers={workers}: expected at least 0 and at least 1")
     smallest = effect(min_effect)
     settings = Settings("score", direction, smallest.absolute, smallest.relative, seed=seed)
-    study = _Study(initial_state, fitness, propose, settings, acceptance, timeout_s, workers, store)
+    study = _Study(initial_state, fitness, propose, settings, acceptance, timeout_s, workers, store, processes)
     try:
-        return study.run(experiments)
+        return study.run(experiments, Live(screen(show)))
     finally:
         study.close()
 
@@ -153,9 +171,11 @@ class _Study:
         timeout_s: float | None,
         workers: int,
         store: str | os.PathLike[str] | None,
+        processes: bool,
     ) -> None:
-        self.ledger, self._lock = _open(store)
         self.threads = Threads()
+        self.runner = (ProcessRunner if processes else CallableRunner)(fitness, decode, self.threads)
+        self.ledger, self._lock = _open(store)
         self.workspace = StateWorkspace(initial, self.ledger)
         text = f"{settings.direction} {rule} {settings.min_effect} {settings.min_effect_relative} {settings.seed}"
         ruler = hashlib.sha256(text.encode() + encode(initial)).hexdigest()
@@ -163,7 +183,7 @@ class _Study:
         self._parts = Parts(
             self.ledger,
             self.workspace,
-            CallableRunner(fitness, decode, self.threads),
+            self.runner,
             StateFunction(propose, self.threads.call, self._show, timeout_s),
             strategies.make("greedy"),
             acceptance_.make(rule),
@@ -204,11 +224,13 @@ class _Study:
     def _load(self, e: Experiment) -> Any:
         return decode(self.workspace.load(e).content) if e.tree else None
 
-    def run(self, experiments: int) -> Result:
-        loop = Loop(self._parts, self._options, Budget(experiments=experiments or None))
+    def run(self, experiments: int, live: Live) -> Result:
+        live.begin(self.history)
+        loop = Loop(self._parts, self._options, Budget(experiments=experiments or None), live.saw)
         if not experiments:
             loop.finish()
-        ending = in_thread(loop.run, lambda: loop.stop(Ending("interrupted", "interrupted")))
+        ending = in_thread(loop.run, lambda: loop.stop(Ending("interrupted", "interrupted")), live.tick)
+        live.end(ending.words)
         history = self.history
         if ending.reason == "baseline":
             raise SetupError(f"fitness fails on the initial state: {ending.words.removeprefix('the baseline failed: ')}")
@@ -218,6 +240,8 @@ class _Study:
         return Result(state, best.value if best else None, Trials(decided, self._load), ending.reason, ending.words)
 
     def close(self) -> None:
+        if isinstance(self.runner, ProcessRunner):
+            self.runner.close()
         self.threads.close()
         self.ledger.close()
         if self._lock is not None:
@@ -239,10 +263,11 @@ def _open(store: str | os.PathLike[str] | None) -> tuple[Ledger, OwnerLock | Non
         raise
 
 
-def in_thread(main: Callable[[], Any], interrupt: Callable[[], None]) -> Any:
+def in_thread(main: Callable[[], Any], interrupt: Callable[[], None], tick: Callable[[], None] | None = None) -> Any:
     """Run an async function in a thread with an event loop of its own: works inside a running loop, as in notebooks.
 
-    On Ctrl-C, `interrupt` is called in that loop, and what `main` then returns is the answer.
+    On Ctrl-C, `interrupt` is called in that loop, and what `main` then returns is the answer. `tick` is called in the
+    caller's thread now and then.
     """
     box: dict[str, Any] = {}
     started = threading.Event()
@@ -265,7 +290,9 @@ def in_thread(main: Callable[[], Any], interrupt: Callable[[], None]) -> Any:
     threading.Thread(target=work, name="autoresearch").start()
     while not finished.is_set():
         try:
-            finished.wait()
+            finished.wait(None if tick is None else 0.25)
+            if tick is not None:
+                tick()
         except KeyboardInterrupt:
             started.wait()
             try:
@@ -330,6 +357,10 @@ class TaskRuns:
             return ledger.runs()
         finally:
             ledger.close()
+
+    def to_pandas(self, name: str | None = None) -> pandas.DataFrame:
+        """The experiments of a run as a table, one row each; see `autoresearch.frame`."""
+        return self.history(name).to_pandas()
 
     def history(self, name: str | None = None) -> History:
         """The experiments of a run, of the newest one if no name is given."""

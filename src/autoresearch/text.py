@@ -12,6 +12,19 @@ def one_line(text: str, limit: int = 300) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 experiment`, `2 experiments`, `2 branches`."""
+    return f"{number} {noun}{'' if number == 1 else 'es' if noun.endswith('ch') else 's'}"
+
+
+def show_bytes(number: float) -> str:
+    """`1.5 GB`, `20 MB`, `3 kB`: a size in words, and never 0 for one that is not."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(number) >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.0f} bytes"
+
+
 def slug(name: str) -> str:
     """A name that is safe in a file name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "x"

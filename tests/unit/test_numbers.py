@@ -69,6 +69,29 @@ def score(stdout: str, **options: Any) -> float:
         ("45 °C", 45),
         ("2.5 m²", 2.5),
         ("7/s", 7),
+        ("12 requests per second", 12),
+        ("1,234.5", 1234.5),
+        ("1\u00a0234", 1234),
+        ("1\u202f234.5", 1234.5),
+        ("1’234", 1234),
+        ("−0.5", -0.5),
+        ("1.2e−3", 0.0012),
+        ("1.2k", 1200),
+        ("1.2K", 1200),
+        ("50.3M", 50_300_000),
+        ("2 G", 2e9),
+        ("3 MB", 3),
+        ("5 m", 5),
+        ("1m23s", 83),
+        ("1h2m3.5s", 3723.5),
+        ("2 min 3 s", 123),
+        ("1 hour, 2 minutes and 3 seconds", 3723),
+        ("1:02.3", 62.3),
+        ("1:02:03", 3723),
+        ("12.3 ms ± 0.4 ms", 12.3),
+        ("0.93 +/- 0.02", 0.93),
+        ("np.float64(0.25)", 0.25),
+        ("tensor(0.25, device='cuda:0')", 0.25),
         ("  8  ", 8),
         ("0x", 0),
     ],
@@ -77,9 +100,14 @@ def test_numbers_with_separators_and_units(text: str, value: float) -> None:
     assert to_number(text) == value
 
 
-@pytest.mark.parametrize(
-    "text", ["", "a", "1.2.3", "1,5", "12,34", "1000,000", "3 of 4", "v3", "1-2", "3; 4", "--3", "%", "1 2 3"]
-)
+NO_NUMBERS = [
+    *("", "a", "1.2.3", "1,5", "12,34", "1000,000", "3 of 4", "v3", "1-2", "3; 4", "--3", "%", "1 2 3"),
+    *("1.234,5", "0,123", "1.234.567", "1\u202f234,5", "1,234 567", "0x1F", "0x10", "1h30m", "1:02", "1:99:00", "1k5"),
+    *("2024-01-02", "8 H100", "10/20", "<5", "~5", "$5", "info", "0.9 ± x", "1.94 ± 0.01 times faster", "1 5"),
+]
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS)
 def test_what_is_not_one_number_is_none(text: str) -> None:
     assert to_number(text) is None
 
@@ -164,6 +192,84 @@ def test_lines_that_do_not_name_the_number_are_not_read(line: str) -> None:
 @pytest.mark.parametrize("line", ["val_bpb: 1", "val bpb: 1", "Val-BPB = 1", "VAL_BPB: 1 bits/byte", "val_bpb: 1 (best 0.9)"])
 def test_underscores_and_case_of_a_name_are_free(line: str) -> None:
     assert read(line, ["val_bpb"]) == {"val_bpb": 1}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "epoch 3 loss: 0.1234 score: 0.98",
+        "Epoch 3/10 - loss: 0.1234 - score: 0.98 - val_loss: 0.3",
+        "32/32 ━━━━━━━━━━━━━━━━━━━━ 0s 2ms/step - score: 0.98 - loss: 0.3",
+        "step 00952 (99.8%) | score: 0.98 | dt: 315ms",
+        "loss=0.12, score=0.98, n=3",
+        "loss: 0.12; score: 0.98",
+        "[10:03:11] score: 0.98",
+        "2026-01-02 10:00:00,123 INFO score: 0.98",
+        "INFO:root:score: 0.98",
+        "done (score: 0.98)",
+        "loss 0.3, score: 0.98 %, more",
+        "{'loss': 0.12, 'score': 0.98}",
+        "{'score': np.float64(0.98), 'epoch': 3.0}",
+        "{'eval_loss': '0.12', 'score': '0.98'}",
+        "| score | 0.98 |",
+        "| **score** | 0.98 |",
+        "│ score      │ 0.98  │",
+        "┃ score ┃ 0.98 ± 0.01 ┃",
+    ],
+)
+def test_one_of_several_numbers_on_a_line_is_read(line: str) -> None:
+    assert score(f"before\n{line}\nafter\n") == 0.98
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "top 5 score: 0.98",
+        "val score: 0.98",
+        "train: score: 0.98",
+        "the score: 0.98 was reached",
+        "loss: 0.1 score: 0.98 of 1",
+        "loss: 0.1 - score: 1.234,5 - x: 1",
+        "loss: 0.1, score: 1,5",
+        "| score | 0.98 | 0.97 |",
+        '{"score": 0.98}',
+        '{"loss": 1, "score": 0.98}',
+        "best_score=0.98, loss=3",
+        "a.score=0.98, loss=3",
+        "loss: 0.1 score: 1:02 x",
+    ],
+)
+def test_a_number_that_may_be_another_one_is_not_read(line: str) -> None:
+    with pytest.raises(NoNumber):
+        score(f"{line}\ndone\n")
+
+
+def test_a_line_of_its_own_goes_before_one_among_several() -> None:
+    assert score("epoch 1 loss: 3, score: 0.5\nepoch 2 loss: 2, score: 0.6\nscore: 0.7\n") == 0.7
+
+
+def test_nan_in_a_python_dict_is_no_measurement() -> None:
+    with pytest.raises(NoNumber, match="which is no measurement"):
+        score("{'loss': 1.0, 'score': nan}\ndone")
+
+
+@pytest.mark.parametrize("take", ["only", "last", "min"])
+def test_one_number_in_two_units_is_no_measurement(take: str) -> None:
+    with pytest.raises(NoNumber, match=r"score was printed in different units \('ms', 's'\): print it in one"):
+        score("score: 980 ms\nscore: 1.02 s\n", take=take)
+    assert score("score: 45 sec\nscore: 1m23s\n", take="max") == 83
+
+
+@given(
+    st.lists(st.tuples(st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True), st.floats(-1e6, 1e6)), min_size=1, max_size=6),
+    st.sampled_from([" - ", ", ", " | ", "; ", " "]),
+    st.sampled_from([": ", "="]),
+)
+def test_pairs_on_a_line_read_back_each_by_its_name(pairs: list[tuple[str, float]], between: str, mark: str) -> None:
+    names = [name for name, _ in pairs if name not in ("inf", "nan", "infinity")]
+    line = "epoch 3 " + between.join(f"{name}{mark}{value!r}" for name, value in pairs)
+    wanted = {name: value for name, value in pairs if names.count(name) == 1}
+    assert read(f"start\n{line}\nend\n", ["", *wanted], lead=False) == wanted
 
 
 def test_karpathys_block_is_read() -> None:
@@ -264,6 +370,19 @@ def test_nothing_found_names_the_three_ways_to_print_it() -> None:
         assert words in str(error.value)
 
 
+def test_nothing_found_names_what_is_there() -> None:
+    with pytest.raises(NoNumber, match=r"\(there: val_bpb 0\.9979, .*, …\): print `score: <number>`") as error:
+        score(KARPATHY)
+    assert str(error.value).count(",") < 12
+
+
+def test_nothing_found_in_the_output_of_a_known_tool_gives_the_line_that_reads_it() -> None:
+    with pytest.raises(NoNumber, match=r"no number named coverage .*set \[metric\] pattern = '") as error:
+        read(COVERAGE, ["coverage"])
+    pattern = str(error.value).partition("pattern = '")[2].rstrip("'")
+    assert read(COVERAGE, ["coverage"], pattern=pattern) == {"coverage": 54}
+
+
 def test_without_a_lead_every_name_is_a_guard() -> None:
     assert read("b: 1\nb: 2\n", ["a", "b"], lead=False, pattern="x", take="only") == {"b": 2}
     assert read("5\n", ["a"], lead=False) == {}
@@ -299,6 +418,36 @@ def test_pattern_that_matches_often_follows_take() -> None:
 
 def test_group_that_took_no_part_in_the_match_is_no_number() -> None:
     assert score("%\n5%\n", pattern=r"(\d+)?%") == 5
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "words"),
+    [
+        (r"TOTAL.*(\d+)%", "TOTAL  120   55   54%", "takes 4 out of 54:"),
+        (r"time (\d+)", "time 1,234", "takes 1 out of 1,234:"),
+        (r"time (\d+)", "time 12.5", "takes 12 out of 12.5:"),
+        (r"score 0.(\d+)", "score 0.93", "takes 93 out of 0.93:"),
+        (r"([\d.]+)", "1.234,5", "takes 1.234 out of 1.234,5:"),
+    ],
+)
+def test_pattern_that_takes_a_part_of_a_number_is_no_measurement(pattern: str, text: str, words: str) -> None:
+    with pytest.raises(NoNumber, match=words):
+        score(f"{text}\n", pattern=pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "value"),
+    [
+        (r"TOTAL.*?(\d+)%", "TOTAL  120   55   54%", 54),
+        (r"^\d+,(\d+),", "12,13,14", 13),
+        (r"^(\d+),", "12,345,6", 12),
+        (r"p95=(\d+)ms", "p50=3ms p95=12ms", 12),
+        (r"took ([\d.]+)", "it took 12.5.", 12.5),
+        (r"x(\d)", "x1", 1),
+    ],
+)
+def test_pattern_that_takes_a_whole_number_is_read(pattern: str, text: str, value: float) -> None:
+    assert score(f"{text}\n", pattern=pattern) == value
 
 
 def test_pattern_is_for_the_metric_alone() -> None:
@@ -354,12 +503,48 @@ def test_file_that_is_missing_broken_or_no_file_is_no_measurement(tmp_path: Path
             score("score: 1", json_file=tmp_path / name, json_path="x")
 
 
-@given(st.text(), st.sampled_from(["only", "last", "min"]), st.sampled_from(["", r"(\d+)", r".*"]))
+TEXTS = (
+    st.text()
+    | st.text("score:=b 0123456789.,-eE%kMs[](){}|'\"\t\n\r\x1b±nainf")
+    | st.from_regex(r"(score[:=] ?[^\n]{0,12}\n){0,4}")
+)
+
+
+@given(TEXTS, st.sampled_from(["only", "last", "min"]), st.sampled_from(["", r"(\d+)", r".*", r"score(.*)", r"(x)|b"]))
 def test_no_output_brings_anything_but_a_finite_number_or_a_reason(text: str, take: str, pattern: str) -> None:
+    reason, found = "", {}
     try:
         found = read(text, ["score", "b"], take=take, pattern=pattern)
-    except NoNumber:
-        pass
-    else:
-        assert all(math.isfinite(value) for value in found.values())
-        assert "score" in found
+    except NoNumber as error:
+        reason = str(error)
+    assert reason or "score" in found
+    assert all(math.isfinite(value) for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [
+        ("p95: 980 ms", "ms", 980),
+        ("p95: 1.02 s", "ms", 1020),
+        ("p95: 1.02 s", "", 1.02),
+        ("p95: 250 µs", "ms", 0.25),
+        ("p95: 2m3s", "s", 123),
+        ("p95: 3 MiB", "kB", 3145.728),
+        ("p95: 5 req/s", "ms", 5),
+        ("p95: 12", "ms", 12),
+        ("METRIC p95=2 min", "s", 120),
+    ],
+)
+def test_number_is_given_in_the_metrics_unit_where_a_tool_changes_it(text: str, unit: str, value: float) -> None:
+    assert read(text, ["p95"], unit=unit) == {"p95": pytest.approx(value, rel=1e-12)}
+
+
+def test_number_printed_in_two_units_is_read_where_the_unit_is_said() -> None:
+    text = "p95: 900 ms\np95: 1.1 s"
+    assert read(text, ["p95"], unit="ms", take="last") == {"p95": pytest.approx(1100)}
+    with pytest.raises(NoNumber, match=r"different units.*say which in \[metric\] unit"):
+        read(text, ["p95"], take="last")
+
+
+def test_pattern_that_takes_the_unit_along_is_converted_too() -> None:
+    assert read("Time: 1.5 s", ["t"], pattern=r"Time: (.*)", unit="ms") == {"t": pytest.approx(1500)}

@@ -78,6 +78,28 @@ def test_exceptions_in_fitness_are_crashes_and_in_propose_failed_proposals() -> 
     assert "RuntimeError: no idea" in result.history[2].words
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError])
+def test_whatever_is_raised_inside_a_function_is_the_end_of_that_experiment_alone(error: type[BaseException]) -> None:
+    def fitness(state: int) -> float:
+        if state == 4:
+            raise error
+        return state
+
+    def propose(state: int, history: Any) -> int:
+        if len(history) == 2:
+            raise error
+        return 5 - len(history)
+
+    result = optimize(5, fitness=fitness, propose=propose, experiments=3)
+    assert [(t.verdict, t.reason) for t in result.history][1:] == [
+        ("crash", "exit"),
+        ("invalid", "proposer_crash"),
+        ("keep", "better"),
+    ]
+    assert result.reason == "experiments"
+    assert error.__name__ in result.history[1].words
+
+
 def test_twenty_failures_in_a_row_do_not_end_it() -> None:
     result = optimize(0, fitness=lambda s: s if s == 0 else 1 / 0, propose=lambda s, h: len(h), experiments=30)
     assert [t.verdict for t in result.history][1:] == ["crash"] * 30

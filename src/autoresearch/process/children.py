@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -241,6 +242,7 @@ def _exit(answer: dict[str, Any] | None) -> Exit:
         raise RunnerLost("the process that supervises evaluations is gone; what it ran is done again")
     fault = answer.pop("fault", "")
     if fault:
-        raise DiskFault(fault)
+        crowded = answer.get("errno") in (errno.EAGAIN, errno.ENOMEM)
+        raise RunnerLost(f"{fault}: too many processes, or no memory left") if crowded else DiskFault(fault)
     answer.pop("id")
     return Exit(**answer)

@@ -491,7 +491,8 @@ class Loop:
             job = LiveJob(request, self.namespaces, group)
         except OSError as error:
             self.groups.give_back(group)
-            self.send({"id": request["id"], "fault": f"cannot start: {error.strerror} ({error.filename or 'fork'})"})
+            words = f"cannot start: {error.strerror} ({error.filename or 'fork'})"
+            self.send({"id": request["id"], "fault": words, "errno": error.errno})
             return
         self.jobs[job.id] = job
         for fd in job.fds:

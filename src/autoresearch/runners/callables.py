@@ -1,12 +1,17 @@
-"""Evaluations as calls of a Python function, in threads of this process."""
+"""Evaluations as calls of a Python function: in threads of this process, or in processes of their own."""
 
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
+import pickle
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from typing import Any
 
 import anyio
@@ -14,8 +19,11 @@ import anyio.from_thread
 import anyio.lowlevel
 
 from autoresearch.contracts import Place
+from autoresearch.errors import SetupError
 from autoresearch.records import Order, Outcome, Readout
 from autoresearch.text import describe
+
+_START_S = 120.0
 
 
 class Threads:
@@ -38,7 +46,10 @@ class Threads:
             raise
         self._idle.append(inbox)
         if "error" in box:
-            raise box["error"]
+            error = box["error"]
+            if not isinstance(error, Exception | SystemExit):  # an interrupt reaches the main thread only: this is its own
+                raise RuntimeError(describe(error)) from error
+            raise error
         return box["value"]
 
     def _start(self) -> queue.SimpleQueue[Any]:
@@ -85,6 +96,178 @@ class CallableRunner:
             except (Exception, SystemExit) as error:  # the experiment's edge
                 outcome, words = Outcome.EXIT, describe(error)
         return Readout(outcome, values, duration_s=time.perf_counter() - began, words=words)
+
+
+# -- in processes ------------------------------------------------------------------------------------------------------
+
+
+class ProcessRunner:
+    """As `CallableRunner`, but in new processes: one is killed at the limit, and what it does to itself stays there.
+
+    Raises (when made):
+        SetupError: the function cannot be sent to another process.
+    """
+
+    def __init__(self, fitness: Callable[[Any], Any], decode: Callable[[bytes], Any], threads: Threads) -> None:
+        try:
+            self._functions = pickle.dumps((fitness, decode))
+        except Exception as error:
+            raise SetupError(
+                f"fitness cannot be sent to a process ({describe(error)}): define it at the top level of a module, or leave "
+                "out processes=True"
+            ) from error
+        self._threads = threads
+        self._idle: list[_Child] = []
+        self._all: set[_Child] = set()
+
+    async def evaluate(self, place: Place, order: Order) -> Readout:
+        began = time.perf_counter()
+        child = None
+        try:
+            child = self._waiting() or await self._start()
+            began = time.perf_counter()
+            with anyio.move_on_after(order.timeout_s if order.timeout_s is not None else math.inf):
+                outcome, values, words = await self._threads.call(child.ask, place.state)
+                if child.alive:
+                    self._idle.append(child)
+                    child = None
+                return Readout(Outcome(outcome), values, duration_s=time.perf_counter() - began, words=words)
+            words = f"still running after {order.timeout_s} s"
+            return Readout(Outcome.TIMEOUT, duration_s=time.perf_counter() - began, words=words)
+        except NotStarted as error:
+            return Readout(Outcome.EXIT, duration_s=time.perf_counter() - began, words=str(error))
+        finally:
+            if child is not None:
+                self._end(child)
+
+    def _waiting(self) -> _Child | None:
+        """One that has nothing to do; what died meanwhile is no experiment's fault."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.is_running():
+                return child
+            self._end(child)
+        return None
+
+    async def _start(self) -> _Child:
+        """A process that has loaded the functions; that time is not the evaluation's."""
+        child = _Child(self._functions)
+        self._all.add(child)
+        try:
+            with anyio.fail_after(_START_S):
+                await self._threads.call(child.start)
+        except BaseException as error:
+            self._end(child)
+            if isinstance(error, TimeoutError):
+                raise NotStarted(f"the process for fitness was not ready after {_START_S:.0f} s") from error
+            raise
+        return child
+
+    def _end(self, child: _Child) -> None:
+        child.kill()
+        self._all.discard(child)
+
+    def close(self) -> None:
+        for child in list(self._all):
+            self._end(child)
+        self._idle.clear()
+
+
+class NotStarted(Exception):
+    """The process for a fitness did not come up; the message says why."""
+
+
+class _Child:
+    """A process that answers states with measurements, one at a time."""
+
+    def __init__(self, functions: bytes) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._ours, self._theirs = context.Pipe()
+        self._process = context.Process(target=_child, args=(self._theirs, functions, os.getpid()))
+        self.alive = True
+
+    def start(self) -> None:
+        """Raises NotStarted: the functions could not be loaded there."""
+        self._process.start()
+        self._theirs.close()
+        outcome, _, words = self._receive()
+        if outcome != "ready":
+            guard = " (a script needs `if __name__ == '__main__':` around its call of optimize)" if not self.alive else ""
+            raise NotStarted(f"fitness could not be loaded in a process of its own: {words}{guard}")
+
+    def is_running(self) -> bool:
+        return self.alive and self._process.is_alive()
+
+    def ask(self, state: bytes) -> tuple[str, dict[str, float], str]:
+        """The outcome, values and words of one call."""
+        try:
+            self._ours.send_bytes(state)
+        except OSError:
+            pass  # it has ended, and receiving says how
+        return self._receive()
+
+    def _receive(self) -> tuple[str, dict[str, float], str]:
+        try:
+            answer: tuple[str, dict[str, float], str] = pickle.loads(self._ours.recv_bytes())
+        except (EOFError, OSError):
+            self.alive = False
+            self._process.join(10)
+            return self._how()
+        return answer
+
+    def _how(self) -> tuple[str, dict[str, float], str]:
+        code = self._process.exitcode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+            return Outcome.SIGNAL, {}, f"the process of fitness was ended by {name}"
+        return Outcome.EXIT, {}, f"the process of fitness ended with {code}"
+
+    def kill(self) -> None:
+        self.alive = False
+        if self._process.pid is not None:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except OSError:
+                self._process.kill()  # it leads no group yet, or is gone
+            self._process.join(10)
+        self._ours.close()
+
+
+def _child(pipe: Connection, functions: bytes, parent: int) -> None:
+    """The main function of a child: states in, measurements out, until the pipe closes."""
+    os.setpgid(0, 0)  # what it starts is killed with it, and Ctrl-C in a terminal is not for it
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    try:
+        fitness, decode = pickle.loads(functions)
+    except Exception as error:
+        pipe.send_bytes(pickle.dumps(("failed", {}, describe(error))))
+        return
+    pipe.send_bytes(pickle.dumps(("ready", {}, "")))
+    while True:
+        try:
+            state = pipe.recv_bytes()
+        except (EOFError, OSError):
+            return
+        pipe.send_bytes(pickle.dumps(_measure(fitness, decode, state)))
+
+
+def _follow(parent: int) -> None:
+    """End with the parent, however that ended."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _measure(fitness: Callable[[Any], Any], decode: Callable[[bytes], Any], state: bytes) -> tuple[str, dict[str, float], str]:
+    try:
+        return Outcome.OK, score(fitness(decode(state))), ""
+    except NotANumber as error:
+        return Outcome.NO_MEASUREMENT, {}, str(error)
+    except BaseException as error:  # the experiment's edge
+        return Outcome.EXIT, {}, describe(error)
+
+
+# -- what it returns ---------------------------------------------------------------------------------------------------
 
 
 class NotANumber(Exception):

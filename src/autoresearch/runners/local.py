@@ -39,6 +39,7 @@ class Reading:
     pattern: str = ""
     file: str = ""
     path: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +240,7 @@ class LocalRunner:
                 json_file=place.find(reading.file) if reading.file else None,
                 json_path=reading.path,
                 lead=first == inside[0],
+                unit=reading.unit,
             )
         for name in reading.names:
             if name in outside and name not in found and outside[name] is not None:
