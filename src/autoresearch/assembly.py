@@ -98,6 +98,8 @@ class Assembly:
         links, places = inputs.resolve(self.paths.project, evaluate.inputs)
         cache = self.paths.run(self.run.run).cache
         layered = await can_layer(supervisor, cache / "probe")
+        closed = closed_to_evaluations(self.location, cache)
+        apart = tuple(p for p in places if not any(p.is_relative_to(folder) for folder in closed))
         return GitWorkspace(
             self.location,
             scope_of(self.task),
@@ -107,7 +109,7 @@ class Assembly:
             parts=self._parts(prefix),
             options=TreeOptions(
                 links,
-                places,
+                (*closed, *apart),
                 copies=inputs.resolve(self.paths.project, evaluate.copies, key="copy")[0],
                 caches=tuple(evaluate.cache),
                 setup=self._setup(supervisor) if evaluate.setup else None,
@@ -203,9 +205,17 @@ class Assembly:
             supervisor,
             surroundings,
             command=evaluate.command,
-            reading=Reading(names, metric.take, metric.pattern, metric.file, metric.path),
+            reading=Reading(names, metric.take, metric.pattern, metric.file, metric.path, metric.unit),
             inputs=inputs.resolve(self.paths.project, evaluate.inputs)[1],
         )
+
+
+def closed_to_evaluations(location: git.Location, cache: Path) -> tuple[Path, ...]:
+    """What evaluations find read-only where they have a mount namespace: the checkout, unless our own trees lie in it."""
+    top, store = location.top.resolve(), location.git_dir.resolve()
+    if cache.resolve().is_relative_to(top):
+        return ()
+    return (top,) if store.is_relative_to(top) else (top, store)
 
 
 def wanted(task: Task) -> Wanted:

@@ -447,3 +447,27 @@ def test_submodule_that_was_never_fetched_is_refused_with_the_command(
     toy.moved()
     with pytest.raises(RepositoryError, match=r"git submodule update --init --recursive vendor/lib"):
         toy.run([knob(9)])
+
+
+# -- the checkout ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["layers", "scanned"], indirect=True)
+def test_evaluation_cannot_write_into_the_checkout_and_none_of_its_bytecode_lands_there(
+    project: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = f"""{READ}
+checkout = pathlib.Path(os.environ['CHECKOUT'])
+sys.path.insert(0, str(checkout / 'lib'))
+import module
+try:
+    (checkout / 'mine.txt').write_text('x')
+except OSError as error:
+    value += error.errno
+print('score:', value)
+"""
+    toy = project(evaluate, 'env = ["CHECKOUT"]', files={"lib/module.py": "x = 1\n"})
+    monkeypatch.setenv("CHECKOUT", str(toy.folder))
+    toy.run([knob(9)])
+    assert values(toy) == [40, 39]
+    assert not (toy.folder / "lib/__pycache__").exists()

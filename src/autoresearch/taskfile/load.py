@@ -215,7 +215,7 @@ def ruler(task: Task) -> tuple[str, dict[str, str]]:
         "task.frozen": sorted(task.task.frozen),
         **{f"evaluate.{k}": v for k, v in task.evaluate.model_dump(by_alias=True).items()},
         "task.paths": sorted(task.task.paths),
-        **{f"metric.{k}": v for k, v in metric.model_dump(exclude={"unit", "target", "min_effect"}).items()},
+        **{f"metric.{k}": v for k, v in metric.model_dump(exclude={"target", "min_effect"}).items()},
         "metric.min_effect": [metric.min_effect.absolute, metric.min_effect.relative],
         "acceptance.kind": task.acceptance.kind,
         "guard": [g.model_dump() for g in task.guard],

@@ -63,8 +63,12 @@ class GitWorkspace:
         self.base, self._cache, self._options = base, cache, options
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.repository = Repository(location.git_dir, cache / "scratch")
-        self.base_tree = self.repository.tree_of(base)
-        modules = submodules.find(location, self.repository, self.base_tree)
+        try:
+            self.base_tree = self.repository.tree_of(base)
+            modules = submodules.find(location, self.repository, self.base_tree)
+        except BaseException:
+            self.repository.close()
+            raise
         self._own = self._make_own_git(modules)
         self._objects = Repository(self._own, cache / "scratch")
         self._view = View(self._objects, hidden=hidden, submodules=modules, parts=parts)

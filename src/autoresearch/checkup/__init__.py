@@ -1,0 +1,1 @@
+"""What `check` does: measures as a run would, finds what is in the way, and mends the task file."""
