@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import textwrap
@@ -65,7 +66,7 @@ def fingerprint(folder: Path) -> dict[str, Any]:
             if inside.startswith((".git/refs/autoresearch", ".git/refs/heads/autoresearch", ".git/packed-refs")):
                 continue
             stat = path.lstat()
-            body = os.readlink(path) if path.is_symlink() else path.read_bytes()
+            body = os.readlink(path) if path.is_symlink() else hashlib.sha256(path.read_bytes()).digest()
             files[inside] = (stat.st_mode, body, stat.st_mtime_ns)
     refs = [line for line in git(folder, "for-each-ref").splitlines() if "refs/autoresearch/" not in line]
     refs = [line for line in refs if "refs/heads/autoresearch/" not in line]

@@ -20,7 +20,7 @@ def renderer(task: Task) -> Callable[[Brief], str]:
     """Make the function that renders prompts for a task."""
 
     def render(brief: Brief) -> str:
-        parts = [_contract(task, brief), task.instructions_text.strip(), _standing(brief), _recent(brief)]
+        parts = [_contract(task, brief), task.instructions_text.strip(), _ideas(brief), _standing(brief), _recent(brief)]
         return "\n\n".join(part for part in parts if part) + "\n"
 
     return render
@@ -42,6 +42,11 @@ def _contract(task: Task, brief: Brief) -> str:
 - The number is {brief.metric}; {better} is better. It is measured by `{task.evaluate.command}`, by the harness, afterwards.
 - A tie is no gain. Work in the current folder and leave your change there; do not commit.
 - Print a one-line description of the change as the last line.{guards}{checks}"""
+
+
+def _ideas(brief: Brief) -> str:
+    ideas = brief.view.ideas
+    return "## Ideas of the owner, to be tried first\n\n" + "\n".join(f"- {idea.text}" for idea in ideas) if ideas else ""
 
 
 def _standing(brief: Brief) -> str:

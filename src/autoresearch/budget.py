@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from autoresearch.history import History
+from autoresearch.text import counted
 
 FINISHED = frozenset(["experiments", "evaluations", "time", "cost", "tokens", "target", "exhausted", "plateau"])
 """Reasons after which a run is finished unless its budget is raised; after all others it is open."""
@@ -95,9 +96,9 @@ class Spending:
         """Why no further experiment may be asked for, or None."""
         budget, done = self.budget, self._experiments()
         if budget.experiments is not None and done >= budget.experiments:
-            return Ending("experiments", f"{budget.experiments} experiments made")
+            return Ending("experiments", f"{counted(budget.experiments, 'experiment')} made")
         if budget.session_experiments is not None and done - self.asked_before >= budget.session_experiments:
-            return Ending("session", f"{budget.session_experiments} experiments of this session made")
+            return Ending("session", f"{counted(budget.session_experiments, 'experiment')} of this session made")
         return self.money_spent() or self.may_measure() or self.out_of_time()
 
     def money_spent(self) -> Ending | None:
@@ -113,7 +114,7 @@ class Spending:
         """Why no further evaluation may start, or None."""
         limit = self.budget.evaluations
         if limit and self.history.evaluations + under_way >= limit:
-            return Ending("evaluations", f"{limit} evaluations made")
+            return Ending("evaluations", f"{counted(limit, 'evaluation')} made")
         return None
 
     def out_of_time(self) -> Ending | None:

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from sys import intern
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoresearch.agenda import Agenda, Idea
+from autoresearch.frame import to_frame
 from autoresearch.records import (
     ChainedEvent,
     Experiment,
@@ -22,6 +23,9 @@ from autoresearch.records import (
     RunRecord,
     Verdict,
 )
+
+if TYPE_CHECKING:
+    import pandas
 
 _MEASURED = ("arm", "index", "seed", "phase", "duration_s", "cpu_s", "peak_mb", "memory_from", "exit_code", "machine")
 
@@ -108,6 +112,8 @@ def _started(run: RunRecord | None, event: ChainedEvent) -> RunRecord:
     if run is None:
         run = RunRecord(run=event.run, started_at=event.at, **body)
     python = event.body.get("python", run.python)
+    if event.body.get("errand") == "validate":  # it changes nothing in how the run stands
+        return replace(run, session_at=event.at, python=python)
     return replace(run, session_at=event.at, status="open", stop_reason="", stop_words="", python=python)
 
 
@@ -266,6 +272,10 @@ class History:
         if self.run is None or not self.line or self.run.validated_of != self.line[-1]:
             return None
         return self.run.validated
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The experiments as a table, one row each; see `autoresearch.frame`."""
+        return to_frame(self.experiments)
 
     def as_of(self, decision: int) -> View:
         """What was known once experiment `decision` was decided."""

@@ -9,16 +9,30 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import asdict, replace
+from typing import Any
 
 import anyio
 import anyio.abc
 
+from autoresearch import errands
 from autoresearch.bench import Bench, fault_ending
 from autoresearch.books import Books, Ended, Options, Parts, Watch
 from autoresearch.budget import Budget, Ending
-from autoresearch.contracts import Brief, Draft
-from autoresearch.errors import DiskFault, Exhausted, ProposerUnfit, Refused, RunnerLost, SetupError, as_fault, ungroup
-from autoresearch.records import Edits, Event, Experiment, Gain, Kind, Measure, Proposal, State, Verdict
+from autoresearch.comeback import Comeback
+from autoresearch.contracts import Brief, Draft, Known
+from autoresearch.errors import (
+    DiskFault,
+    Exhausted,
+    ProposerUnfit,
+    Refused,
+    RepositoryError,
+    RunnerLost,
+    SetupError,
+    as_fault,
+    ungroup,
+)
+from autoresearch.records import Candidate, Edits, Event, Experiment, Gain, Kind, Measure, Proposal, Request, State, Verdict
 from autoresearch.slots import Slots
 from autoresearch.text import describe, one_line
 from autoresearch.upkeep import Upkeep
@@ -31,6 +45,7 @@ class Loop:
         self.books = Books(parts, options, budget, watch)
         self.bench = Bench(self.books)
         self.upkeep = Upkeep(self.books, self.bench)
+        self.comeback = Comeback(self.books, self.bench)
         self.parts, self.options, self.history = parts, options, self.books.history
         self._proposal_slots = Slots(options.proposals)
         self._ready: dict[int, anyio.Event] = {}
@@ -57,12 +72,10 @@ class Loop:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._hear_requests)
                     tasks.start_soon(self._watch_clock)
+                    self.comeback.begin()
                     await self._baseline()
                     self.upkeep.mend()
-                    if self.history.decided > 0:
-                        await self.upkeep.after(self.history.decided)  # a killed session may not have come to its end
-                    self._ending = await self._until_end()
-                    gain = await self.upkeep.at_end()
+                    gain = await (self._final() if self.options.errand and self.options.errand.final else self._on())
                     tasks.cancel_scope.cancel()
         except BaseException as error:
             cause = as_fault(ungroup(error))
@@ -75,6 +88,25 @@ class Loop:
         assert self._ending is not None
         self._close(self._ending, gain)
         return self._ending
+
+    async def _on(self) -> Gain | None:
+        if self.options.rebaseline or not self._is_over():
+            await self.comeback.refresh(rebaseline=self.options.rebaseline)
+        if self.history.decided > 0:
+            await self.upkeep.after(self.history.decided)  # a killed session may not have come to its end
+        self._ending = await self._until_end()
+        return None if self.options.errand else await self.upkeep.at_end()
+
+    def _is_over(self) -> bool:
+        """Whether there is nothing to compare with the incumbent: a finished run that was called again."""
+        history, agenda = self.history, self.history.agenda
+        is_open = history.decided + 1 < len(history.experiments) or agenda.wanted or agenda.rejected
+        return not is_open and (self._enough() or self.books.spending.may_ask()) is not None
+
+    async def _final(self) -> Gain | None:
+        assert self.options.errand is not None
+        self._ending = self.options.errand.after
+        return await self.upkeep.at_end()
 
     async def _until_end(self) -> Ending:
         """Experiments until a wall is met; a wall of time or evaluations breaks off what runs, and nothing after it."""
@@ -94,6 +126,7 @@ class Loop:
             for n in range(self.history.decided + 1, len(self.history.experiments)):
                 self._start(tasks, n)  # a killed session left it open
             while True:
+                self.upkeep.take_out()
                 ending = self._ask_ahead(tasks)
                 n = self.history.decided + 1
                 if n == len(self.history.experiments):
@@ -123,7 +156,7 @@ class Loop:
         """Ask for as many experiments as lag and budget allow; gives why no more, or None."""
         while (n := len(self.history.experiments)) <= self.history.decided + self.options.lag:
             ending = self._enough() or self.books.spending.may_ask()
-            if ending is not None:
+            if ending is not None and not self._is_ordered():
                 return ending
             plan = self.parts.strategy.ask(n, self.history.as_of(n - self.options.lag))
             self.books.append(Event("asked", n, {"parents": list(plan.parents), "operation": plan.operation}))
@@ -135,11 +168,21 @@ class Loop:
             return Ending("stopped", "stopped after the experiments under way")
         if self._wall is not None:
             return self._wall
+        if self.options.errand is not None:
+            return self.options.errand.after
         target, value = self.options.target, self.history.incumbent.value
         sign = self.options.settings.sign()
         if target is not None and value is not None and sign * value >= sign * target:
             return Ending("target", f"target {target:g} reached with {value:g}")
         return None
+
+    def _is_ordered(self) -> bool:
+        """Whether a candidate is to be tried again that no open experiment will take: a person's order outranks the budget
+        of experiments, not that of evaluations."""
+        if self._finishing or self._wall is not None or self.books.spending.may_measure() is not None:
+            return False
+        open_ = self.history.experiments[self.history.decided + 1 :]
+        return len(self.history.agenda.wanted) > sum(e.stage == "asked" for e in open_)
 
     def _start(self, tasks: anyio.abc.TaskGroup, n: int) -> None:
         self._ready[n], self._passed[n] = anyio.Event(), anyio.Event()
@@ -148,7 +191,7 @@ class Loop:
     async def _prepare(self, n: int) -> None:
         """Propose, freeze (in the order of numbers, so that duplicates are the same every time), measure once."""
         try:
-            if self.books.experiment(n).stage == "asked":
+            if self.books.experiment(n).stage == "asked" and not self._propose_again(n):
                 await self._propose(n)
             if n - 1 in self._passed:
                 await self._passed[n - 1].wait()
@@ -177,7 +220,7 @@ class Loop:
             e, proposer = self.books.experiment(n), self.parts.proposer
             draft = self.parts.workspace.draft(slot, self.books.candidate(e.parents[0]), self.books.folder(n))
             self.books.watch("proposing", {"n": n, "slot": slot, "proposer": proposer.name})
-            proposal = await self._ask_proposer(e, slot, draft)
+            proposal = self.options.mask.hide(await self._ask_proposer(e, slot, draft), draft)
         if proposal.cost_usd or proposal.tokens:
             draft.spend(proposal.cost_usd, proposal.tokens)
         cost_usd, tokens = draft.spent()
@@ -197,6 +240,23 @@ class Loop:
         }
         needed = {key: value for key, value in body.items() if value or key == "description"}
         self.books.append(Event("proposed", n, needed), durable=bool(cost_usd or tokens))  # what was paid for is on disk
+
+    def _propose_again(self, n: int) -> bool:
+        """Whether a candidate that is to be tried again is this experiment's proposal; it costs nothing.
+
+        Raises:
+            Ended: the session was for such candidates only, and there is no further one.
+        """
+        if not self.history.agenda.wanted:
+            if self.options.errand is not None:
+                raise Ended(self.options.errand.after)
+            return False
+        old = self.books.experiment(self.history.agenda.wanted[0])
+        onto = self.history.incumbent.n
+        body = {"description": old.description, "proposer": old.proposer, "origin": old.n, "parents": [onto]}
+        settings = {"settings": dict(old.settings)} if old.settings and old.stands_on == onto else {}
+        self.books.append(Event("proposed", n, body | settings))
+        return True
 
     async def _ask_proposer(self, e: Experiment, slot: int, draft: Draft) -> Proposal:
         """Whatever goes wrong in a proposer is a failed proposal."""
@@ -240,16 +300,30 @@ class Loop:
         return "" if content is None else self.parts.ledger.put(self.parts.workspace.pack(content))
 
     def _freeze(self, n: int) -> None:
-        e = self.books.experiment(n)
-        content = self.parts.workspace.unpack(self.parts.ledger.get(e.content))
-        parent, known = self.books.candidate(e.parents[0]), self.books.earlier(n)
         try:
-            frozen = self.parts.workspace.freeze(n, parent, Proposal(e.description, content), time.time(), known)
+            frozen = self._frozen(self.books.experiment(n))
         except Refused as refused:
             self._refused[n] = refused
         else:
             self.books.remember(frozen)
             self.books.append(Event("frozen", n, {"tree": frozen.tree, "commit": frozen.commit}))
+
+    def _frozen(self, e: Experiment) -> Candidate:
+        workspace, parent = self.parts.workspace, self.books.candidate(e.parents[0])
+        if e.origin is not None:
+            old = self.books.experiment(e.origin)
+            candidate = replace(self.books.candidate(old.n), n=e.n)
+            arms = candidate, self.books.candidate(old.stands_on), parent
+            try:
+                return workspace.rebase(*arms, time.time(), self._known(e), e.description)
+            except RepositoryError as error:
+                raise Refused("stale", f"its candidate cannot be read any more: {error}") from error
+        content = workspace.unpack(self.parts.ledger.get(e.content))
+        return workspace.freeze(e.n, parent, Proposal(e.description, content), time.time(), self._known(e))
+
+    def _known(self, e: Experiment) -> Known:
+        """Which trees are duplicates: none of what is tried again on purpose."""
+        return (lambda tree: None) if e.origin is not None else self.books.earlier(e.n)
 
     # -- deciding: one at a time, in order --------------------------------------------------------------------------
 
@@ -287,15 +361,14 @@ class Loop:
             await self.bench.measure(n, step)
 
     def _stale(self, n: int) -> bool:
-        e = self.books.experiment(n)
-        return not e.rebased and e.parents[0] != self.history.incumbent.n
+        return self.books.experiment(n).stands_on != self.history.incumbent.n
 
     def _rebase(self, n: int) -> Verdict | None:
         """Put a candidate whose parent is not the incumbent any more onto the incumbent, to be measured again."""
         books, e = self.books, self.books.experiment(n)
-        arms = books.candidate(n), books.candidate(e.parents[0]), books.candidate(self.history.incumbent.n)
+        arms = books.candidate(n), books.candidate(e.stands_on), books.candidate(self.history.incumbent.n)
         try:
-            moved = self.parts.workspace.rebase(*arms, time.time(), books.earlier(n), e.description)
+            moved = self.parts.workspace.rebase(*arms, time.time(), self._known(e), e.description)
         except Refused as refused:
             return _refusal(refused)
         books.remember(moved)
@@ -365,9 +438,15 @@ class Loop:
         self.books.append(Event("decided", 0, body), durable=True)
 
     def _close(self, ending: Ending, gain: Gain | None) -> None:
-        body = {"status": ending.status, "reason": ending.reason, "words": one_line(ending.words, 500)}
+        errand = self.options.errand
+        if errand is not None and errand.final and ending.reason in ("final", "signal", "stopped"):
+            ending = errand.after  # a comparison changes nothing in how the run stands
+        body: dict[str, Any] = {"status": ending.status, "reason": ending.reason, "words": one_line(ending.words, 500)}
+        body["decided"] = self.history.decided
         spent = {"worked_s": round(self.books.spending.session_s, 3)}
-        validated = {"validated": {f: getattr(gain, f) for f in gain.__slots__}} if gain is not None else {}
+        validated: dict[str, Any] = {}
+        if gain is not None:
+            validated = {"validated": asdict(gain), "validated_of": self.history.line[-1]}
         try:
             self.books.append(Event("run_stopped", None, body | spent | validated), durable=True)
         except DiskFault:
@@ -377,15 +456,21 @@ class Loop:
         """Answer other processes between two steps."""
         while True:
             for request in self.parts.ledger.requests(self.options.run):
-                known = request.kind == "stop"
-                self.books.append(Event("requested", None, {"what": request.kind, **dict(request.body)}))
-                words = "stopping" if known else f"this version does not know {request.kind!r}"
-                self.parts.ledger.answer(request.id, {"ok": known, "words": words})
-                if known and request.body.get("finish"):
-                    self.finish()
-                elif known:
-                    self.stop(Ending("stopped", "stopped on request"))
+                self._answer(request)
             await anyio.sleep(self.options.poll_s)
+
+    def _answer(self, request: Request) -> None:
+        if request.kind == "stop":
+            self.books.append(errands.recorded(request))
+            self.parts.ledger.answer(request.id, {"ok": True, "words": "stopping"})
+            return self.finish() if request.body.get("finish") else self.stop(Ending("stopped", "stopped on request"))
+        try:
+            event, words = errands.order(self.history, request.kind, request.body)
+        except SetupError as error:
+            self.parts.ledger.answer(request.id, {"ok": False, "words": str(error)})
+        else:
+            self.books.append(*filter(None, (event, errands.recorded(request))), durable=True)
+            self.parts.ledger.answer(request.id, {"ok": True, "words": words})
 
     async def _watch_clock(self) -> None:
         while True:

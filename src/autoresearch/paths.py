@@ -27,6 +27,16 @@ class ProjectPaths:
     def ledger(self) -> Path:
         return self.folder / "ledger.db"
 
+    @property
+    def measured(self) -> Path:
+        """What the last `check` measured, for the next run."""
+        return self.folder / ".check" / "measured.json"
+
+    @property
+    def incoming(self) -> Path:
+        """Where a run that is imported is looked at before it is taken."""
+        return self.folder / ".incoming"
+
     def run(self, run: str) -> RunPaths:
         return RunPaths(self, run)
 
@@ -75,8 +85,12 @@ class RunPaths:
     def output(self) -> Path:
         return self.folder / "run.log"
 
+    @property
+    def experiments(self) -> Path:
+        return self.folder / "experiments"
+
     def experiment(self, n: int) -> Path:
-        return self.folder / "experiments" / f"{n:06d}"
+        return self.experiments / f"{n:06d}"
 
     @property
     def cache(self) -> Path:

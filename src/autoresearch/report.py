@@ -9,10 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from autoresearch.agenda import PAIRS
 from autoresearch.errors import DiskFault
 from autoresearch.history import History
-from autoresearch.records import Direction, Experiment, Kind, RunRecord
-from autoresearch.text import one_line
+from autoresearch.records import Direction, Experiment, Gain, Kind
+from autoresearch.taskfile.units import show_seconds
+from autoresearch.text import counted, one_line
 
 _STATUS = {
     Kind.KEEP: "keep",
@@ -64,7 +66,7 @@ def show_counts(found: dict[str, int]) -> str:
         ("invalid", "invalid"),
     )
     parts = [f"{found[key]} {word}" for key, word in words if found[key] or key == "keep"]
-    return f"{total} experiment{'' if total == 1 else 's'}: {', '.join(parts)}"
+    return f"{counted(total, 'experiment')}: {', '.join(parts)}"
 
 
 def summary(history: History) -> dict[str, Any]:
@@ -72,7 +74,8 @@ def summary(history: History) -> dict[str, Any]:
     run = history.run
     assert run is not None
     base = history.experiments[0].value if history.experiments else None
-    best = history.incumbent if history.line else None
+    best = history.experiments[history.line[-1]] if history.line else None
+    value, validated = (shown_value(history) if best else None), history.validated
     return {
         "run": run.run,
         "task": run.task,
@@ -83,10 +86,11 @@ def summary(history: History) -> dict[str, Any]:
         "direction": run.direction,
         "unit": run.unit,
         "baseline": base,
-        "incumbent": best.value if best else None,
+        "incumbent": value,
+        "bar": history.incumbent.value if best else None,
         "incumbent_experiment": best.n if best else None,
-        "gain": gain(best.value, base, run.direction) if best and best.value is not None and base is not None else None,
-        "validated": asdict(run.validated) if run.validated else None,
+        "gain": gain(value, base, run.direction) if value is not None and base is not None else None,
+        "validated": asdict(validated) if validated else None,
         "counts": counts(history.experiments),
         "evaluations": history.evaluations,
         "cost_usd": history.cost_usd,
@@ -111,6 +115,7 @@ def experiment_row(e: Experiment) -> dict[str, Any]:
         "commit": e.commit,
         "kept_commit": e.kept_commit,
         "tree": e.tree,
+        "origin": e.origin,
         "rolled_back": e.rolled_back,
         "lost": e.lost,
         "cost_usd": e.cost_usd,
@@ -190,29 +195,61 @@ def last_lines(history: History) -> Sequence[str]:
     assert run is not None
     found = counts(history.experiments)
     cost = f" · {history.cost_usd:.2f} USD" if history.cost_usd else ""
-    lines = [f"ended: {run.stop_words or run.stop_reason} · {show_counts(found)}{cost}"]
-    base = history.experiments[0].value if history.experiments else None
-    if history.line and base is not None:
-        lines.append(headline(run, base, history.incumbent))
-    if len(history.line) > 1:
-        lines.append(f"look: autoresearch log · merge: git merge autoresearch/{run.run}")
-    elif history.line:
-        lines.append("look: autoresearch log")
-    return lines
+    return [f"ended: {run.stop_words or run.stop_reason} · {show_counts(found)}{cost}", *result_lines(history)]
 
 
-def headline(run: RunRecord, base: float, incumbent: Experiment) -> str:
+def result_lines(history: History) -> list[str]:
+    """The gain, whether it is validated, and where to go from here."""
+    run = history.run
+    assert run is not None
+    if not history.line or history.experiments[0].value is None:
+        return []
+    lines = [headline(history)]
+    if len(history.line) == 1:
+        return [*lines, "look: autoresearch log"]
+    if history.validated is None:
+        lines.append(f"not validated: {validation(history)}")
+    return [*lines, f"look: autoresearch log · merge: git merge autoresearch/{run.run}"]
+
+
+def validation(history: History) -> str:
+    """The command of the final comparison, and what it will cost."""
+    pairs = 1 if history.exact else PAIRS
+    arms = history.experiments[0].own, history.experiments[history.line[-1]].own
+    each = [sum(m.duration_s for m in own) / len(own) for own in arms if own]
+    return f"autoresearch validate ({counted(pairs, 'pair')} of evaluations, about {show_seconds(max(1.0, pairs * sum(each)))})"
+
+
+def shown_value(history: History) -> float | None:
+    """The incumbent's value that compares with the baseline's: as measured on the way, or both as measured again."""
+    e = history.experiments[history.line[-1]]
+    return history.agenda.bars.get(e.n, e.value) if history.experiments[0].base else e.value
+
+
+def headline(history: History) -> str:
     """The gain: validated where there was a final comparison, else the running claim, called what it is."""
-    if run.validated is not None:
-        g = run.validated
-        return (
-            f"validated: {run.metric} {show_number(g.mean)} better [{g.level:.0%}: {show_number(g.low)}, "
-            f"{show_number(g.high)}] than the baseline, {g.pairs} pairs"
-        )
-    if incumbent.n == 0:
+    run, e, g = history.run, history.experiments[history.line[-1]], history.validated
+    assert run is not None
+    base = history.experiments[0].value
+    if g is not None:
+        return f"validated: {run.metric} {_validated(g, base, run.direction)}"
+    if e.n == 0:
         return f"{run.metric} {show_number(base)}: nothing beat the baseline"
-    change = show_change(incumbent.value, base)
-    return (
-        f"{run.metric} {show_number(base)} → {show_number(incumbent.value)} ({change}) as measured on the way: "
-        "optimistic, not yet validated"
-    )
+    value = shown_value(history)
+    machines = {m.machine for own in (history.experiments[0].own, e.own) for m in own if m.machine}
+    where = "on the way, on different machines" if len(machines) > 1 and value == e.value else "on the way"
+    change = show_change(value, base)
+    claim = f"{run.metric} {show_number(base)} → {show_number(value)} ({change}) as measured {where}"
+    return f"{claim}: optimistic, not yet validated"
+
+
+def _validated(g: Gain, base: float | None, direction: Direction) -> str:
+    """A final comparison as the change of the metric: in per cent of the baseline, or in its unit where that is 0."""
+    sign = 1 if direction == "maximize" else -1
+    scale = 100 / abs(base) if base else 1.0
+    low, high = sorted((sign * scale * g.low, sign * scale * g.high))
+    unit, form = (" %", "+.2f") if base else ("", "+.6g")
+    change = f"{sign * scale * g.mean:{form}}{unit}"
+    interval = f" [{g.level * 100:.0f} %: {low:{form}}, {high:{form}}]" if g.pairs > 1 else ""
+    of = f"{g.pairs} pairs" if g.pairs > 1 else "1 pair, the same bits as recorded"
+    return f"{change}{interval}".replace("-", "−") + f" against the baseline, {of}"

@@ -9,16 +9,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from autoresearch import git, machine, proposers
-from autoresearch.assembly import Assembly, scope_of
-from autoresearch.books import Watch
+from autoresearch.acceptance import final
+from autoresearch.assembly import Assembly, scope_of, wanted
+from autoresearch.books import Errand, Options, Parts, Watch
 from autoresearch.budget import FINISHED, Budget, Ending
+from autoresearch.checkup import reuse
+from autoresearch.comeback import REFRESH_AFTER_S
 from autoresearch.contracts import Ledger
 from autoresearch.errors import RepositoryError, RulerChanged, SetupError, UnknownName, ungrouped
 from autoresearch.history import History
@@ -30,9 +33,20 @@ from autoresearch.plot import Plotter
 from autoresearch.process import Supervisor
 from autoresearch.records import ChainedEvent, Event, RunRecord
 from autoresearch.report import ResultsTable
+from autoresearch.shares import Shares, check_fits, most_slots
+from autoresearch.surroundings import Surroundings, order_event
 from autoresearch.taskfile import FILE, Task, load, ruler
+from autoresearch.text import show_bytes
 from autoresearch.workspace import survey
 
+_RAISE = {
+    "experiments": "[budget] experiments",
+    "evaluations": "[budget] evaluations",
+    "time": "[budget] time",
+    "cost": "[budget] cost_usd",
+    "tokens": "[budget] tokens",
+    "target": "[metric] target",
+}
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -50,6 +64,10 @@ class Wish:
         start: `--from`: RUN, RUN:N or a git revision.
         proposals, evaluations: slots; `lag` of a new run, which follows from them if None.
         confirm: asked a question, answers it; raises SetupError where nobody can be asked.
+        rebaseline: measure baseline and incumbent again and go on with those numbers.
+        refresh_after_s: after so long a pause the incumbent is measured again.
+        order: kind and details of what the session is for alone: an order to the run, or `validate`.
+        detached: works in the background.
     """
 
     name: str | None = None
@@ -63,6 +81,10 @@ class Wish:
     include_dirty: bool = False
     lag: int | None = None
     confirm: Callable[[str], bool] | None = None
+    rebaseline: bool = False
+    refresh_after_s: float = REFRESH_AFTER_S
+    order: tuple[str, Mapping[str, Any]] | None = None
+    detached: bool = False
 
 
 class Project:
@@ -144,6 +166,7 @@ class Session:
     def _open(self, project: Project, wish: Wish, task: Task | None) -> None:
         self.project, self.wish = project, wish
         self.task = task or load(project.folder)
+        check_fits(wanted(self.task), self._slots()[0])
         if str(project.folder) not in sys.path:
             sys.path.insert(0, str(project.folder))  # for proposers named module:Class
         proposers.known(self.task.proposer[0].kind)  # before anything is recorded
@@ -154,18 +177,31 @@ class Session:
             self.ledger = project.ledger()
             opened.callback(self.ledger.close)
             self.is_new, self.run = self._choose()
+            self.before = self.run
+            self._surroundings = Surroundings(project.folder, self.task.evaluate.inputs, self.ledger)
+            self.notices += self._surroundings.busy()
             names = project.paths.run(self.run.run)
             opened.enter_context(OwnerLock(names.lock, self.run.run))
             opened.enter_context(OwnerLock(names.cache_lock, self.run.run))  # `clean` leaves the trees alone
-            for request in self.ledger.requests(self.run.run):
-                self.ledger.answer(request.id, {"ok": False, "words": "nobody worked on the run any more"})
+            self._answer_late_requests()
             if self.is_new and any(r.run == self.run.run for r in self.ledger.runs()):
                 raise SetupError(f"run {self.run.run} exists already: another session started it meanwhile")
             if self.is_new:
                 self._record_start()
             else:
                 self._record_restart()
+            self._take_over()
             self._opened = opened.pop_all()
+
+    def _answer_late_requests(self) -> None:
+        """Requests that no owner answered: those that stand in the ledger were heard, the others were not."""
+        waiting = self.ledger.requests(self.run.run)
+        rows = self.ledger.events(self.run.run) if waiting else ()
+        heard = {e.body.get("request") for e in rows if e.kind == "requested"}
+        for request in waiting:
+            late = {"ok": True, "words": "it was taken down"}
+            missed = {"ok": False, "words": "nobody worked on the run any more"}
+            self.ledger.answer(request.id, late if request.id in heard else missed)
 
     def __enter__(self) -> Session:
         return self
@@ -186,11 +222,15 @@ class Session:
                 f"run name {wish.name!r}: expected small letters, digits, '.', '_' and '-', at most 64 of them, "
                 "starting with a letter or digit, and not what git refuses in a branch ('..', a final '.' or '.lock')"
             )
+        if wish.order is not None or wish.rebaseline:
+            known = self.project.pick(self.ledger, wish.name)
+            self._same_ruler(known, digest)
+            return False, known
         if not wish.new and wish.start is None:
-            known = next((r for r in runs if r.run == wish.name), None) if wish.name else self._newest(runs, digest)
-            if known is not None:
-                self._same_ruler(known, digest)
-                return False, known
+            going_on = next((r for r in runs if r.run == wish.name), None) if wish.name else self._newest(runs, digest)
+            if going_on is not None:
+                self._same_ruler(going_on, digest)
+                return False, going_on
         if wish.name is not None and any(r.run == wish.name for r in runs):
             raise SetupError(
                 f"run {wish.name} exists already: choose another name, or go on with `autoresearch run {wish.name}`"
@@ -254,15 +294,17 @@ class Session:
     def _new_run(self, name: str, digest: str) -> RunRecord:
         task, wish = self.task, self.wish
         evaluations, proposals = self._slots()
-        metric = task.metric
+        metric, base = task.metric, self._base()
+        measured = self._measured(base, wish.seed)
+        seed = wish.seed if wish.seed is not None else measured.seed if measured else secrets.randbelow(2**31)
         return RunRecord(
             run=name,
             task=task.task.name,
             metric=metric.name,
             direction=metric.direction,
             unit=metric.unit,
-            base=self._base(),
-            seed=wish.seed if wish.seed is not None else secrets.randbelow(2**31),
+            base=base,
+            seed=seed,
             lag=wish.lag or (1 if evaluations == proposals == 1 else 4 * evaluations + proposals),
             ruler=digest,
             ruler_text=ruler(task)[1],
@@ -271,9 +313,21 @@ class Session:
             project=str(self.project.folder),
         )
 
+    def _measured(self, base: str, seed: int | None) -> reuse.Measured | None:
+        """What a `check` measured of the same base under the same ruler, a short while ago."""
+        tree = git.run(f"--git-dir={self.location.git_dir}", "rev-parse", f"{base}^{{tree}}").decode().strip()
+        return reuse.load(self.project.paths, self.task, base_tree=tree, seed=seed, python=sys.executable, now=time.time())
+
+    def _take_over(self) -> None:
+        """Let the baseline be what `check` measured, where it was not measured yet."""
+        self.measured = self._measured(self.run.base, self.run.seed) if self.history.decided < 0 else None
+        if self.measured is not None:
+            self.notices.insert(0, self.measured.words(time.time()))
+
     def _slots(self) -> tuple[int, int]:
-        wanted = self.wish.evaluations or self.task.run.evaluations
-        return (1 if wanted == "auto" else int(wanted)), self.wish.proposals or self.task.run.proposals
+        asked = self.wish.evaluations or self.task.run.evaluations
+        evaluations = most_slots(wanted(self.task)) if asked == "auto" else int(asked)
+        return evaluations, self.wish.proposals or self.task.run.proposals
 
     def _base(self) -> str:
         """The commit to start from; what is not committed is asked about."""
@@ -351,22 +405,70 @@ class Session:
                 "project",
             ]
         }
-        self.ledger.append(run.run, Event("run_started", None, body))
+        self.ledger.append(run.run, Event("run_started", None, body), self._surroundings.note((), detached=self.wish.detached))
         self._record_texts()
 
     def _record_restart(self) -> None:
-        self.ledger.append(self.run.run, Event("run_started", None, {}))
+        wish, python = self.wish, self._python_here()
+        due = self._surroundings.due(self.history, wish.refresh_after_s)
+        body = {"errand": wish.order[0]} if wish.order is not None else {}
+        if python != self.run.python:
+            body["python"] = python
+            due.append(f"python: {self.run.python} → {python}")
+        orders = []
+        if wish.order is not None:
+            event, words = order_event(self.history, *wish.order)
+            orders += [event] if event is not None else []
+            self.notices += [words] if words else []
+        note = self._surroundings.note(due, detached=wish.detached)
+        self.ledger.append(self.run.run, Event("run_started", None, body), note, *orders)
+        self.run = replace(self.run, python=python)
         self._record_texts()
-        if not Path(self.run.python).exists():
-            raise SetupError(
-                f"run {self.run.run} was started with {self.run.python}, which is gone: make it again, or start a new run "
-                f"from its incumbent with --from {self.run.run}"
-            )
-        if self.run.python != sys.executable:
-            self.notices.append(f"python is the one the run was started with: {self.run.python}")
+        if python != sys.executable:
+            self.notices.append(f"python is the one the run was started with: {python}")
+        self._notice_checkout()
+        wall = _RAISE.get(self.before.stop_reason) if wish.order is None and not self._raised(self.before) else None
+        if wall is not None:
+            words = f"raise {wall} in {FILE} to go on with it, or start another with --new"
+            self.notices.append(f"the run is finished ({self.before.stop_words}): {words}")
+        self.notices += due
+        if (due or wish.rebaseline) and self.history.line and (wish.order is None or wish.order[0] != "validate"):
+            measured = "baseline and incumbent are" if wish.rebaseline else "the incumbent is"
+            self.notices.append(f"{measured} measured again first; from then on it is the new value that has to be beaten")
+
+    def _notice_checkout(self) -> None:
+        """What is in the checkout and not in the run."""
         head = git.run("rev-parse", "--verify", "HEAD^{commit}", cwd=self.project.folder).decode().strip()
         if head != self.run.base:
             self.notices.append(f"HEAD has moved since the run began; it goes on from its own base {self.run.base[:10]}")
+        scope, prefix = scope_of(self.task), self.location.prefix
+        try:
+            dirty = survey.uncommitted(self.location, scope, (FILE, self.task.task.instructions))
+        except RepositoryError:
+            return  # it is only looked at to say something about it
+        mine = [p for p in dirty if p.startswith(prefix) and p.removeprefix(prefix) in scope]
+        if mine:
+            more = f" and {len(mine) - 3} more" if len(mine) > 3 else ""
+            self.notices.append(
+                f"your edits of {', '.join(mine[:3])}{more} are not part of the run: it goes on from its own base"
+            )
+
+    def _python_here(self) -> str:
+        """The run's own interpreter; the present one where that is gone and its numbers are measured again anyway.
+
+        Raises:
+            SetupError: it is gone.
+        """
+        run = self.run
+        if Path(run.python).exists():
+            return run.python
+        if self.history.agenda.imported or self.wish.rebaseline:
+            return sys.executable
+        raise SetupError(
+            f"run {run.run} was started with {run.python}, which is gone: make it again, go on with the present one and "
+            "numbers measured with it by `autoresearch run --rebaseline`, or start a new run from its incumbent with "
+            f"--from {run.run}"
+        )
 
     def _record_texts(self) -> None:
         """The live keys' versions by hash: the task file and the owner's instructions as they are now."""
@@ -383,6 +485,8 @@ class Session:
 
     def budget(self) -> Budget:
         b, wish = self.task.budget, self.wish
+        if wish.order is not None:
+            return Budget()  # what a person asked for has its own end, and costs no money
         return Budget(
             experiments=b.experiments or None,
             session_experiments=wish.experiments,
@@ -418,19 +522,41 @@ class Session:
         return ending
 
     async def _supervised(self, seen: Watch, ready: Callable[[Loop], None]) -> Ending:
+        slots = self._slots()
         async with Supervisor() as supervisor:
-            assembly = Assembly(self.project.paths, self.location, self.task, self.run, self.ledger, slots=self._slots())
-            workspace = await assembly.workspace(supervisor)
-            try:
-                loop = Loop(assembly.parts(supervisor, workspace), assembly.options(), self.budget(), seen)
-                ready(loop)
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._watch_disk, loop)
-                    ending = await loop.run()
-                    tasks.cancel_scope.cancel()
-            finally:
-                workspace.close()
+            with Shares(wanted(self.task), slots[0], self.run.run) as shares:
+                return await self._work_in(supervisor, shares, slots, seen, ready)
+
+    async def _work_in(
+        self, supervisor: Supervisor, shares: Shares, slots: tuple[int, int], seen: Watch, ready: Callable[[Loop], None]
+    ) -> Ending:
+        paths, location = self.project.paths, self.location
+        assembly = Assembly(paths, location, self.task, self.run, self.ledger, slots=slots, shares=shares)
+        workspace = await assembly.workspace(supervisor)
+        for words in [*shares.words(slots[0], supervisor.memory_limit), *await assembly.tidy(supervisor)]:
+            seen("mended", {"words": words})
+        try:
+            parts, options = self._with_errand(assembly.parts(supervisor, workspace), assembly.options())
+            loop = Loop(parts, options, self.budget(), seen)
+            ready(loop)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch_disk, loop)
+                ending = await loop.run()
+                tasks.cancel_scope.cancel()
+        finally:
+            workspace.close()
         return ending
+
+    def _with_errand(self, parts: Parts, options: Options) -> tuple[Parts, Options]:
+        measured = self.measured.readouts if self.measured else {}
+        options = replace(options, rebaseline=self.wish.rebaseline, measured=measured)
+        if self.wish.order is None:
+            return parts, options
+        last = Ending(self.before.stop_reason or "stopped", self.before.stop_words or "stopped")
+        is_final = self.wish.order[0] == "validate"
+        if is_final:
+            parts = replace(parts, acceptance=final.Compared(parts.acceptance))
+        return parts, replace(options, errand=Errand(last, is_final))
 
     async def _watch_disk(self, loop: Loop) -> None:
         """End the run before its records and trees take more than their share of the disk."""
@@ -440,7 +566,7 @@ class Session:
             used = await anyio.to_thread.run_sync(machine.used_bytes, self.project.paths.folder, names.cache)
             free = machine.free_bytes(names.folder)
             if used > limit:
-                loop.stop(Ending("disk", f"{used / 1e9:.1f} GB used of [run] disk = {limit / 1e9:.1f} GB", 1))
+                loop.stop(Ending("disk", f"{show_bytes(used)} used of [run] disk = {show_bytes(limit)}", 1))
             elif free < 50 * 10**6:
-                loop.stop(Ending("disk", f"only {free / 1e6:.0f} MB free where {names.folder} lies", 1))
+                loop.stop(Ending("disk", f"only {show_bytes(free)} free where {names.folder} lies", 1))
             await anyio.sleep(30)

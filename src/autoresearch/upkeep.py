@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autoresearch.bench import Bench
 from autoresearch.books import Books, CheckOrder, Ended
 from autoresearch.budget import Ending
@@ -31,12 +33,19 @@ class Upkeep:
                 await self._bench.measure(n, step)
 
     async def at_end(self) -> Gain | None:
-        """The last checks, then the final comparison if acceptance makes one."""
+        """The last checks, then the final comparison if acceptance makes one.
+
+        Raises:
+            Ended: a comparison that was asked for came to nothing.
+        """
         await self._periodic_checks(self._books.history.decided, last=True)
         self.follow()
         while not isinstance(step := self._next("final", 0), Done):
             assert isinstance(step, Measure)
             await self._bench.measure(0, step)
+        if step.validated is None and self._books.options.errand is not None:
+            self._books.note(None, "not_validated", words=one_line(step.words, 500))
+            raise Ended(Ending("final", step.words, 1))
         return step.validated
 
     def _next(self, phase: str, n: int) -> Measure | RollBack | Done:
@@ -54,7 +63,19 @@ class Upkeep:
         books.append(Event("advanced", n, {"commit": done.commit, "tree": e.tree, "moved": done.moved}))
         self._say_held_back(done.moved)
 
-    def _roll_back(self, n: int, step: RollBack) -> None:
+    def take_out(self) -> None:
+        """Take the keeps out that the owner rejected; the ones that came after them are tried again."""
+        history = self._books.history
+        while history.agenda.rejected:
+            n, line = history.agenda.rejected[0], history.line
+            if n in line:
+                at = line.index(n)
+                step = RollBack(line[at - 1], f"the owner rejected experiment {n}")
+                self._roll_back(history.decided, step, rejected=n, again=line[at + 1 :])
+            else:
+                self._books.note(None, "not_rejected", experiment=n)
+
+    def _roll_back(self, n: int, step: RollBack, **details: Any) -> None:
         """Take kept changes out: a commit with the tree of the experiment that is the incumbent again."""
         books, history = self._books, self._books.history
         to = books.experiment(step.to)
@@ -62,7 +83,7 @@ class Upkeep:
         message = f"roll back to experiment {to.n}\n\nReason: {one_line(step.words)}\nLedger: {decided.decided_hash}"
         done = books.parts.workspace.advance(to.tree, message, history.tip, history.left_at, decided.decided_at)
         body = {"to": to.n, "words": one_line(step.words), "commit": done.commit, "tree": to.tree, "moved": done.moved}
-        books.append(Event("rolled_back", n, body), durable=True)
+        books.append(Event("rolled_back", n, body | details), durable=True)
         self._say_held_back(done.moved)
 
     def _say_held_back(self, moved: bool) -> None:
@@ -160,7 +181,7 @@ class Upkeep:
 
     def _streak(self) -> int:
         count = 0
-        for n in range(self._books.history.decided, 0, -1):
+        for n in range(self._books.history.decided, self._books.history.agenda.streak_from, -1):
             e = self._books.experiment(n)
             assert e.verdict is not None
             if e.lost:

@@ -82,10 +82,11 @@ def start(toy: Toy, *args: str) -> subprocess.Popen[str]:
 def test_run_says_what_it_does_keeps_what_is_better_and_says_how_it_ended(knobbed: Toy) -> None:
     out = call(knobbed.folder, "run", "one", "--seed", "1").stdout.splitlines()
     assert out[0] == "run one (new) of knobbed · edits train.py · score, lower is better"
-    assert any(line.startswith("baseline 0.2225 (2 evaluations of") and "exact" in line for line in out)
+    assert any(line.startswith("baseline 0.2225 (2 evaluations of") and "per cent below are against it" in line for line in out)
     assert sum(bool(re.match(r" +\d+ (keep|discard|invalid)", line)) for line in out) == 6
-    assert out[-3].startswith("ended: 6 experiments made · 6 experiments: ")
-    assert "optimistic, not yet validated" in out[-2]
+    assert out[-4].startswith("ended: 6 experiments made · 6 experiments: ")
+    assert "optimistic, not yet validated" in out[-3]
+    assert re.fullmatch(r"not validated: autoresearch validate \(1 pair of evaluations, about \d.*\)", out[-2])
     assert "git merge autoresearch/one" in out[-1]
     assert "knob" in knobbed.git("show", "autoresearch/one:train.py")
 
@@ -132,7 +133,11 @@ def test_looking_commands_work_from_a_subfolder_and_change_nothing(knobbed: Toy)
     assert kept
     assert call(below, "log").stdout.count("\n") == 7
     assert f"experiment {kept} of run one: keep (better)" in call(below, "show", str(kept)).stdout
-    assert "+RATE" in (text := call(below, "diff", str(kept), "0").stdout) or "+WIDTH" in text
+    forth, back = call(below, "diff", "0", str(kept)).stdout, call(below, "diff", str(kept), "0").stdout
+    assert set(re.findall(r"^[+](?![+]).*", forth, re.MULTILINE)) == {
+        "+" + line[1:] for line in re.findall(r"^-(?!-).*", back, re.MULTILINE)
+    }
+    assert forth == call(below, "diff", str(kept)).stdout or kept != 1
     assert json.loads(call(below, "show", str(kept), "--json").stdout)["verdict"] == "keep"
     assert "the chain holds" in call(below, "log", "--verify").stdout
     assert len(call(below, "export", "jsonl").stdout.splitlines()) == 7

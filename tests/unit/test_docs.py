@@ -24,7 +24,7 @@ from autoresearch.ledger import MemoryLedger
 from autoresearch.records import Event, Experiment, Measurement
 from autoresearch.report import experiment_row, summary
 from autoresearch.taskfile.load import parse
-from autoresearch.taskfile.schema import LATER, LATER_VALUES, Task
+from autoresearch.taskfile.schema import LATER, LATER_VALUES, Task, keys
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(p for p in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")))
@@ -81,14 +81,16 @@ def models() -> dict[str, type[BaseModel]]:
 
 
 def test_every_table_and_key_that_works_is_documented() -> None:
-    assert {name: set(keys) for name, keys in documented().items()} == {
-        name: set(model.model_fields) for name, model in models().items()
+    assert {name: set(told) for name, told in documented().items()} == {
+        name: set(keys(model)) for name, model in models().items()
     }
 
 
 @pytest.mark.parametrize(("table", "key"), [(t, k) for t, keys in sorted(documented().items()) for k in keys])
 def test_documented_default_is_the_real_one(table: str, key: str) -> None:
-    said, field, model = documented()[table][key], models()[table].model_fields[key], models()[table]
+    model = models()[table]
+    said, name = documented()[table][key], keys(model)[key]
+    field = model.model_fields[name]
     if said == "required":
         assert field.is_required()
     elif said == "none":
@@ -96,9 +98,18 @@ def test_documented_default_is_the_real_one(table: str, key: str) -> None:
     else:
         value = tomllib.loads(f"value = {said.strip('`')}")["value"]
         required: dict[str, Any] = {
-            name: ["x"] if name == "editable" else "x" for name, f in model.model_fields.items() if f.is_required()
+            other: ["x"] if other == "editable" else "x" for other, f in model.model_fields.items() if f.is_required()
         }
-        assert getattr(model.model_validate({**required, key: value}), key) == field.get_default()
+        assert getattr(model.model_validate({**required, key: value}), name) == field.get_default()
+
+
+def test_every_key_has_an_example() -> None:
+    shown: set[tuple[str, str]] = set()
+    for example in blocks(TASK_PAGE, "toml"):
+        for table, body in tomllib.loads(example).items():
+            for row in body if isinstance(body, list) else [body]:
+                shown |= {(table, key) for key in row}
+    assert {(table, key) for table, told in documented().items() for key in told} - shown == set()
 
 
 @pytest.mark.parametrize("key", sorted(LATER))

@@ -15,11 +15,26 @@ import autoresearch
 SOURCE = Path(autoresearch.__file__).parent
 
 # From top to bottom; every module directly below the package stands in exactly one of them.
-FACES = {"__init__", "__main__", "cli", "api", "session", "assembly", "brief", "report", "plot", "testing"}
-LOOP = {"loop", "books", "bench", "upkeep", "budget", "slots"}
+FACES = {
+    "__init__",
+    "__main__",
+    "cli",
+    "api",
+    "session",
+    "surroundings",
+    "bundle",
+    "assembly",
+    "checkup",
+    "brief",
+    "report",
+    "plot",
+    "live",
+    "testing",
+}
+LOOP = {"loop", "books", "bench", "upkeep", "comeback", "errands", "budget", "slots"}
 SIBLINGS = {"strategies", "proposers", "acceptance", "runners", "workspace", "ledger"}
-TOOLS = {"process", "git", "sandbox", "machine", "lock", "paths"}
-GROUND = {"taskfile", "records", "contracts", "errors", "history", "text"}
+TOOLS = {"detect", "process", "git", "sandbox", "machine", "inhibit", "lock", "paths", "shares"}
+GROUND = {"taskfile", "records", "contracts", "errors", "history", "frame", "agenda", "text", "masking"}
 LAYERS = (FACES, LOOP, SIBLINGS, TOOLS, GROUND)
 
 READERS = {"brief", "report", "plot"}  # they stand beside the faces, and see records only
@@ -28,10 +43,10 @@ SLOW = HEAVY | {"typer", "rich", "pydantic"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    """All modules by their dotted name; the examples are tasks, not modules."""
+    """All modules by their dotted name; the examples and templates are tasks, not modules."""
     for path in sorted(SOURCE.rglob("*.py")):
         inside = path.relative_to(SOURCE)
-        if inside.parts[0] != "examples":
+        if inside.parts[0] not in ("examples", "templates"):
             yield ".".join(inside.with_suffix("").parts).removesuffix(".__init__"), path
 
 

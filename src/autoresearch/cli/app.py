@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from autoresearch.cli.groups import Grouped
+
 app = typer.Typer(
+    cls=Grouped,
     name="autoresearch",
     help="Improves anything that can be measured while its owner sleeps.",
     no_args_is_help=False,
@@ -21,6 +24,16 @@ Folder = Annotated[Path, typer.Option("--folder", "-C", help="The project's fold
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer every question with its default.")]
 RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's name; the newest one if left out.")]
+Edit = Annotated[list[str] | None, typer.Option("--edit", help="A file or glob that may be changed; repeat for more.")]
+Evaluate = Annotated[str | None, typer.Option("--eval", help="The command that measures.")]
+Unit = Annotated[str | None, typer.Option("--unit", help="The number's unit.")]
+Pattern = Annotated[str | None, typer.Option("--pattern", help="A regular expression that finds the number.")]
+Inputs = Annotated[list[str] | None, typer.Option("--inputs", help="What git does not know and is read; repeat; - for none.")]
+SetUp = Annotated[str | None, typer.Option("--setup", help="The command that sets a new tree up.")]
+Build = Annotated[str | None, typer.Option("--build", help="The command that builds a candidate.")]
+Copies = Annotated[list[str] | None, typer.Option("--copy", help="What is written to, a fresh copy each time; repeat.")]
+Caches = Annotated[list[str] | None, typer.Option("--cache", help="What is kept between evaluations; repeat.")]
+Env = Annotated[list[str] | None, typer.Option("--env", help="A variable that is passed through; repeat.")]
 HERE = Path()
 
 
@@ -47,31 +60,75 @@ def overview(
 @app.command()
 def init(
     folder: Folder = HERE,
+    number: Annotated[
+        str | None, typer.Argument(metavar="[METRIC]", help="The number's name, as in --minimize METRIC.", show_default=False)
+    ] = None,
     yes: Yes = False,
     name: Annotated[str | None, typer.Option(help="The task's name.")] = None,
-    edit: Annotated[list[str] | None, typer.Option(help="A file or glob that may be changed; repeat for more.")] = None,
-    command: Annotated[str | None, typer.Option("--eval", help="The command that measures.")] = None,
+    edit: Edit = None,
+    command: Evaluate = None,
     metric: Annotated[str | None, typer.Option(help="The number's name as the command prints it.")] = None,
     minimize: Annotated[bool, typer.Option("--minimize", help="Lower is better.")] = False,
     maximize: Annotated[bool, typer.Option("--maximize", help="Higher is better.")] = False,
+    unit: Unit = None,
+    pattern: Pattern = None,
+    file: Annotated[str | None, typer.Option(help="A JSON file that the command leaves, to read the number from.")] = None,
+    path: Annotated[str | None, typer.Option(help="Where in that file, as results[0].mean.")] = None,
+    take: Annotated[str | None, typer.Option(help="Which one, if printed more often: last, first, min, max, median.")] = None,
+    inputs: Inputs = None,
+    setup: SetUp = None,
+    build: Build = None,
+    copy: Copies = None,
+    cache: Caches = None,
+    env: Env = None,
+    template: Annotated[str | None, typer.Option(help="Write a whole task that works; `list` says which there are.")] = None,
+    run_it: Annotated[bool, typer.Option("--try", help="Run the command once in a sealed tree to see its numbers.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing task file.")] = False,
 ) -> None:
     """Write a task: autoresearch.toml and program.md."""
-    from autoresearch.cli.setup import Answers, write_task
+    from autoresearch.cli.answers import given_by
+    from autoresearch.cli.init import write_task
     from autoresearch.errors import SetupError
 
     if minimize and maximize:
         raise SetupError("--minimize and --maximize are both given, expected one of them")
-    direction = "maximize" if maximize else "minimize" if minimize else None
-    write_task(folder, Answers(name, edit or [], command, metric, direction), yes=yes, force=force)
+    if number and not (minimize or maximize):
+        raise SetupError(f"unexpected {number!r}: name the number by --minimize {number}, the folder by --folder {number}")
+    if number and metric and number != metric:
+        raise SetupError(f"the number is called both {metric!r} and {number!r}, expected one name")
+    given = given_by(
+        name=name,
+        edit=edit,
+        command=command,
+        metric=metric or number,
+        direction="maximize" if maximize else "minimize" if minimize else None,
+        unit=unit,
+        pattern=pattern,
+        file=file,
+        path=path,
+        take=take,
+        inputs=inputs,
+        setup=setup,
+        build=build,
+        copies=copy,
+        cache=cache,
+        env=env,
+    )
+    write_task(folder, given, yes=yes, force=force, run_it=run_it, template=template)
 
 
 @app.command()
-def check(folder: Folder = HERE, json: Json = False, yes: Yes = False) -> None:
-    """Measure the unchanged code twice, as a run would, and say what was read."""
-    from autoresearch.cli.setup import check_task
+def check(
+    folder: Folder = HERE,
+    json: Json = False,
+    yes: Yes = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Write what is missing into autoresearch.toml.")] = False,
+    aa: Annotated[int, typer.Option("--aa", metavar="N", help="Evaluations of the unchanged code.", min=0)] = 0,
+) -> None:
+    """Prove that the task will work: measure the unchanged code, break the editable files, say what is missing."""
+    from autoresearch.cli.check import check_task
 
-    raise typer.Exit(check_task(folder, as_json=json, yes=yes))
+    raise typer.Exit(check_task(folder, as_json=json, yes=yes, fix=fix, aa=aa))
 
 
 @app.command()
@@ -87,14 +144,54 @@ def run(
     start: Annotated[str | None, typer.Option("--from", help="Start a new run from RUN, RUN:N or a git revision.")] = None,
     include_dirty: Annotated[bool, typer.Option("--include-dirty", help="Start from the files as they are now.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Go on in the background.")] = False,
+    rebaseline: Annotated[
+        bool, typer.Option("--rebaseline", help="Measure baseline and incumbent here and go on with those numbers.")
+    ] = False,
+    edit: Edit = None,
+    command: Evaluate = None,
+    minimize: Annotated[str | None, typer.Option("--minimize", metavar="METRIC", help="This number, lower is better.")] = None,
+    maximize: Annotated[str | None, typer.Option("--maximize", metavar="METRIC", help="This number, higher is better.")] = None,
+    unit: Unit = None,
+    pattern: Pattern = None,
+    inputs: Inputs = None,
+    setup: SetUp = None,
+    build: Build = None,
+    copy: Copies = None,
+    cache: Caches = None,
+    env: Env = None,
     folder: Folder = HERE,
     yes: Yes = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Run experiments: go on with the newest unfinished run, or start one."""
-    from autoresearch.cli.start import Flags, run_command
+    """Run experiments: go on with the newest unfinished run, or start one.
 
-    flags = Flags(name, experiments, time, until, proposals, evaluations, seed, new, start, include_dirty, detach, yes, json)
+    Without a task file: --edit, --eval, and --minimize or --maximize write one.
+    """
+    from autoresearch.cli.answers import given_by
+    from autoresearch.cli.init import ensure_task
+    from autoresearch.cli.start import Flags, run_command
+    from autoresearch.errors import SetupError
+
+    if minimize and maximize:
+        raise SetupError("--minimize and --maximize are both given, expected one of them")
+    given = given_by(
+        edit=edit,
+        command=command,
+        metric=minimize or maximize,
+        direction="maximize" if maximize else "minimize" if minimize else None,
+        unit=unit,
+        pattern=pattern,
+        inputs=inputs,
+        setup=setup,
+        build=build,
+        copies=copy,
+        cache=cache,
+        env=env,
+    )
+    ensure_task(folder, given)
+    flags = Flags(
+        name, experiments, time, until, proposals, evaluations, seed, new, start, include_dirty, detach, yes, json, rebaseline
+    )
     raise typer.Exit(run_command(folder, flags))
 
 
@@ -112,11 +209,18 @@ def demo(
 
 
 @app.command()
-def status(name: RunName = None, folder: Folder = HERE, json: Json = False) -> None:
+def status(
+    name: RunName = None,
+    folder: Folder = HERE,
+    json: Json = False,
+    refs: Annotated[bool, typer.Option("--refs", help="What git push --all and --mirror would publish.")] = False,
+) -> None:
     """Say how a run stands."""
-    from autoresearch.cli.look import show_status
+    from autoresearch.cli.look import show_refs, show_status
 
-    show_status(folder, name, as_json=json)
+    if refs:
+        return show_refs(folder, as_json=json)
+    return show_status(folder, name, as_json=json)
 
 
 @app.command()
@@ -155,7 +259,7 @@ def show(
 @app.command()
 def diff(
     n: Annotated[int, typer.Argument(help="The experiment's number.", min=0)],
-    m: Annotated[int | None, typer.Argument(help="Compare with this one; its parent if left out.", min=0)] = None,
+    m: Annotated[int | None, typer.Argument(help="Print what leads from N to M instead.", min=0)] = None,
     name: Annotated[str | None, typer.Option("--run", help="The run; the newest one if left out.")] = None,
     folder: Folder = HERE,
 ) -> None:
@@ -190,15 +294,91 @@ def stop(
 
 
 @app.command()
+def validate(
+    name: RunName = None,
+    pairs: Annotated[int | None, typer.Option("--pairs", metavar="N", help="Pairs of evaluations, 3 to 8; default 6.")] = None,
+    folder: Folder = HERE,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Compare the result with the original baseline, in interleaved pairs."""
+    from autoresearch.cli.back import validate_run
+
+    raise typer.Exit(validate_run(folder, name, pairs=pairs, as_json=json))
+
+
+@app.command()
+def revive(
+    n: Annotated[int, typer.Argument(help="The experiment's number.")],
+    name: Annotated[str | None, typer.Option("--run", help="The run; the newest one if left out.")] = None,
+    folder: Folder = HERE,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Try an experiment's candidate again on the present incumbent."""
+    from autoresearch.cli.back import order_run
+
+    raise typer.Exit(order_run(folder, name, "revive", n, as_json=json))
+
+
+@app.command()
+def reject(
+    n: Annotated[int, typer.Argument(help="The experiment's number.")],
+    name: Annotated[str | None, typer.Option("--run", help="The run; the newest one if left out.")] = None,
+    folder: Folder = HERE,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Take a kept change out; later ones are applied and measured again without it."""
+    from autoresearch.cli.back import order_run
+
+    raise typer.Exit(order_run(folder, name, "reject", n, as_json=json))
+
+
+@app.command()
+def idea(
+    text: Annotated[str | None, typer.Argument(help="A line for proposers; lists the ideas if left out.")] = None,
+    done: Annotated[int | None, typer.Option("--done", metavar="K", help="Idea K need not be told any more.")] = None,
+    name: Annotated[str | None, typer.Option("--run", help="The run; the newest one if left out.")] = None,
+    folder: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Tell the proposers of a run an idea, from the next experiment on."""
+    from autoresearch.cli.back import give_idea
+
+    give_idea(folder, name, text, done=done, as_json=json)
+
+
+@app.command()
+def brief(name: RunName = None, folder: Folder = HERE, json: Json = False) -> None:
+    """Print what a proposer would be told now."""
+    from autoresearch.cli.back import show_brief
+
+    show_brief(folder, name, as_json=json)
+
+
+@app.command()
 def export(
     kind: Annotated[str, typer.Argument(help="tsv or jsonl.")] = "tsv",
     name: Annotated[str | None, typer.Option("--run", help="The run; the newest one if left out.")] = None,
     folder: Folder = HERE,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", metavar="FILE", help="Write the whole run into a file, for `import` elsewhere.")
+    ] = None,
+    limit: Annotated[float, typer.Option("--limit", metavar="MB", help="Leave larger logs out of the file.", min=0)] = 10.0,
 ) -> None:
-    """Print all experiments as results.tsv or as JSON lines."""
+    """Print all experiments as results.tsv or as JSON lines, or write the whole run into a file."""
+    from autoresearch.cli.back import export_bundle
     from autoresearch.cli.look import export_run
 
-    export_run(folder, name, kind)
+    if bundle is not None:
+        return export_bundle(folder, name, bundle, limit_mb=limit)
+    return export_run(folder, name, kind)
+
+
+@app.command("import")
+def import_(file: Annotated[Path, typer.Argument(help="What `export --bundle` wrote.")], folder: Folder = HERE) -> None:
+    """Take a run out of a file: its records, logs, candidates and branch."""
+    from autoresearch.cli.back import import_bundle
+
+    import_bundle(folder, file)
 
 
 @app.command()
@@ -224,6 +404,6 @@ def remove(
 @app.command()
 def doctor(json: Json = False) -> None:
     """Say what this machine offers: git, containment, memory, the ledger's database."""
-    from autoresearch.cli.setup import examine_machine
+    from autoresearch.cli.doctor import examine_machine
 
     examine_machine(as_json=json)

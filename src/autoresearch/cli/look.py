@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 
 from autoresearch import git, lock
-from autoresearch.cli.view import baseline_line, experiment_line
+from autoresearch.agenda import Agenda
+from autoresearch.cli.view import PER_CENT, baseline_line, experiment_line
 from autoresearch.errors import AutoresearchError, OwnedElsewhere, SetupError, UnknownName
 from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger
+from autoresearch.masking import NOTHING, Mask, mask_of
 from autoresearch.paths import CACHE_LOCK, cache_root
 from autoresearch.records import Experiment
 from autoresearch.report import (
@@ -24,10 +26,12 @@ from autoresearch.report import (
     summary,
     tsv_header,
     tsv_row,
+    validation,
 )
 from autoresearch.session import Project
-from autoresearch.taskfile import FILE
+from autoresearch.taskfile import FILE, load
 from autoresearch.taskfile.units import show_seconds
+from autoresearch.text import counted
 
 
 def _print(*lines: str) -> None:
@@ -49,9 +53,16 @@ def overview(folder: Path) -> None:
         _print("no task here yet", "next: autoresearch init (or autoresearch demo, to see one work)")
         return
     if not project.paths.ledger.is_file():
-        _print(f"{project.folder}: a task, no run yet", "next: autoresearch check, then autoresearch run")
+        if git.locate(project.folder) is None:
+            commands = "git init && git add -A && git commit -m start"
+            _print(f"{project.folder}: a task, but no git repository, which a run needs", f"next: {commands}")
+        else:
+            _print(f"{project.folder}: a task, no run yet", "next: autoresearch check, then autoresearch run")
         return
     ledger = project.ledger(read_only=True)
+    if not ledger.runs():
+        _print(f"{project.folder}: a task, no run yet", "next: autoresearch check, then autoresearch run")
+        return
     run = project.pick(ledger, None).run
     _standing(project, ledger, run)
 
@@ -70,29 +81,70 @@ def _standing(project: Project, ledger: SqliteLedger, name: str) -> None:
     run = history.run
     assert run is not None
     owner = lock.owner(project.paths.run(name).lock)
-    state = f"running, {owner}" if owner else run.status + (f" ({run.stop_words})" if run.stop_words else "")
+    agenda = history.agenda
+    state = (
+        f"running{_where(project, name, agenda)}, {owner}"
+        if owner
+        else run.status + (f" ({run.stop_words})" if run.stop_words else "")
+    )
     found = summary(history)
     _print(f"run {name} of {run.task}: {state}")
     if history.line:
-        base = history.experiments[0].value
-        assert base is not None
-        _print(baseline_line(history), headline(run, base, history.incumbent))
+        _print(baseline_line(history), headline(history))
     cost = f" · {history.cost_usd:.2f} USD" if history.cost_usd else ""
     worked = run.worked_s + (max(0.0, run.last_at - run.session_at) if run.session_at else 0.0)
     _print(f"{show_counts(found['counts'])} · {history.evaluations} evaluations · {show_seconds(worked)}{cost}")
     last = next((e for e in reversed(history.experiments) if e.decided and e.n), None)
+    _print(*(f"idea {idea.number}: {idea.text}" for idea in agenda.open_ideas()))
     if last is not None:
         _print("last: " + experiment_line(last, history).strip())
     _print(f"next: {_next(project, history, owner)}")
+
+
+def _where(project: Project, run: str, agenda: Agenda) -> str:
+    return f" in the background (output: {project.paths.run(run).output})" if agenda.detached else ""
 
 
 def _next(project: Project, history: History, owner: str) -> str:
     assert history.run is not None
     if owner:
         return "autoresearch stop (it goes on later)"
-    if history.run.status == "finished" and len(history.line) > 1:
-        return f"git merge autoresearch/{history.run.run}, or autoresearch run --from {history.run.run}"
-    return "autoresearch run" if (project.folder / FILE).is_file() else "autoresearch log"
+    name, is_here = history.run.run, (project.folder / FILE).is_file()
+    if not is_here:
+        return (
+            f"autoresearch log (to go on, the task's files have to be here: git checkout -b mine refs/autoresearch/{name}/base)"
+        )
+    if history.run.status != "finished":
+        return "autoresearch run"
+    if len(history.line) == 1:
+        return "autoresearch run --new (nothing was kept; or raise [budget] in autoresearch.toml and run again)"
+    if history.validated is None:
+        return validation(history)
+    return f"git merge autoresearch/{name} (or autoresearch run --from {name}, to go on from it)"
+
+
+def show_refs(folder: Path, *, as_json: bool) -> None:
+    """What `git push --all` and `git push --mirror` would publish of ours."""
+    project = Project.find(folder)
+    location = git.locate(project.folder)
+    if location is None:
+        raise SetupError(f"{project.folder} is no git repository: nothing could be published")
+    here = f"--git-dir={location.git_dir}"
+    found = (
+        git.run(here, "for-each-ref", "--format=%(refname)", "refs/heads/autoresearch", "refs/autoresearch").decode().split()
+    )
+    branches = [ref.removeprefix("refs/heads/") for ref in found if ref.startswith("refs/heads/")]
+    candidates = [ref for ref in found if ref.startswith("refs/autoresearch/")]
+    if as_json:
+        _print(json.dumps({"branches": branches, "candidates": candidates}))
+        return
+    _print(
+        f"git push --all would publish {counted(len(branches), 'branch')} of keeps: {', '.join(branches) or 'none'}",
+        "  without them: git push origin BRANCH, or delete one: git branch -D autoresearch/RUN",
+        f"git push --mirror would publish also {counted(len(candidates), 'ref')} of candidates, those that failed as well",
+        "  without them: git push origin 'refs/heads/*' 'refs/tags/*' '^refs/heads/autoresearch/*', or remove a run with its "
+        "candidates: autoresearch rm RUN",
+    )
 
 
 def show_log(folder: Path, name: str | None, *, as_json: bool, limit: int) -> None:
@@ -105,7 +157,7 @@ def show_log(folder: Path, name: str | None, *, as_json: bool, limit: int) -> No
         return
     for e in decided:
         mark = "  (rolled back)" if e.rolled_back else "  (taken back: the set-up was broken)" if e.lost else ""
-        _print(baseline_line(history) if e.n == 0 else experiment_line(e, history) + mark)
+        _print(baseline_line(history) + PER_CENT if e.n == 0 else experiment_line(e, history) + mark)
 
 
 def verify_chain(folder: Path, name: str | None) -> None:
@@ -159,8 +211,11 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
     verdict = f"{e.verdict.kind.value} ({e.verdict.reason}): {e.verdict.words}" if e.verdict else f"open ({e.stage})"
     _print(f"experiment {n} of run {run}: {verdict}")
     _print(f"{e.operation} on {', '.join(map(str, e.parents)) or 'nothing'} by {e.proposer or 'the owner'}: {e.description}")
+    if e.origin is not None:
+        _print(f"the candidate of experiment {e.origin}, tried again")
     if e.rolled_back:
         _print("taken out again by a roll-back")
+    _print(*_measured_again(ledger.history(run), e))
     for m in e.measurements:
         values = ", ".join(f"{k} {show_number(v)}" for k, v in m.values.items()) or f"{m.outcome.value}: {m.words}"
         memory = f" · {m.peak_mb:.0f} MB ({m.memory_from})" if m.peak_mb is not None else ""
@@ -169,19 +224,32 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
     if e.commit:
         _print(f"candidate {e.commit[:10]} · refs/autoresearch/{run}/{n}")
     if e.parents and e.tree:
-        _print("", _diff(project, ledger, run, e.parents[0], n).rstrip())
-    for m in e.measurements[-1:]:
-        log = names.folder / "experiments" / m.log
-        if m.log and log.is_file():
+        _print("", _diff(project, ledger, run, e.stands_on, n).rstrip())
+    logs = [names.folder / "experiments" / m.log for m in e.measurements[-1:] if m.log]
+    for log in logs or [names.experiment(n) / "agent.log"]:
+        if log.is_file():
             tail = log.read_bytes()[-4000:].decode("utf-8", "replace").splitlines()[-20:]
             _print("", f"the end of {log}:", *(f"  {line}" for line in tail))
 
 
+def _measured_again(history: History, e: Experiment) -> list[str]:
+    """The value as it was recorded first, and as it was measured later."""
+    recorded = e.verdict.value if e.verdict else None
+    lines = []
+    if e.value != recorded:
+        lines.append(f"recorded {show_number(recorded)}, measured again later: {show_number(e.value)}")
+    bar = history.agenda.bars.get(e.n)
+    if bar is not None and bar != e.value:
+        lines.append(f"recorded {show_number(e.value)}, to beat since it was measured again: {show_number(bar)}")
+    return lines
+
+
 def print_diff(folder: Path, name: str | None, n: int, m: int | None) -> None:
+    """What experiment n changed; with m, what leads from n to m."""
     project, ledger, run = _open(folder, name)
     e = _experiment(ledger, run, n)
-    other = m if m is not None else (e.parents[0] if e.parents else 0)
-    sys.stdout.write(_diff(project, ledger, run, other, n))
+    before, after = (n, m) if m is not None else (e.stands_on if e.parents else 0, n)
+    sys.stdout.write(_diff(project, ledger, run, before, after))
 
 
 def _diff(project: Project, ledger: SqliteLedger, run: str, a: int, b: int) -> str:
@@ -193,7 +261,16 @@ def _diff(project: Project, ledger: SqliteLedger, run: str, a: int, b: int) -> s
             return f"experiment {n} has no candidate: {e.verdict.words if e.verdict else 'it is open'}\n"
         trees.append(e.tree)
     assert location is not None
-    return git.run(f"--git-dir={location.git_dir}", "diff", "--no-color", "--no-ext-diff", *trees).decode("utf-8", "replace")
+    diff = git.run(f"--git-dir={location.git_dir}", "diff", "--no-color", "--no-ext-diff", *trees)
+    return _mask(project).cover(diff.decode("utf-8", "replace"))
+
+
+def _mask(project: Project) -> Mask:
+    """What covers the values of variables that the task passes through, as far as they are set here."""
+    try:
+        return mask_of(load(project.folder).evaluate.env)
+    except SetupError:
+        return NOTHING
 
 
 def draw_plot(folder: Path, name: str | None, out: Path | None) -> None:

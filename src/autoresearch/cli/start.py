@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,14 @@ import anyio.abc
 from autoresearch.budget import Ending
 from autoresearch.cli.view import JsonLines, Lines, Live, View, first_lines
 from autoresearch.errors import SetupError, ungrouped
+from autoresearch.inhibit import Awake
 from autoresearch.loop import Loop
 from autoresearch.report import last_lines
 from autoresearch.session import Project, Session, Wish
 from autoresearch.taskfile import FILE, Task
 from autoresearch.taskfile.units import seconds
+
+DETACHED = "AUTORESEARCH_DETACHED"  # in the environment of a run that works in the background
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Flags:
     detach: bool = False
     yes: bool = False
     json: bool = False
+    rebaseline: bool = False
 
 
 def run_command(folder: Path, flags: Flags, task: Task | None = None) -> int:
@@ -51,7 +55,27 @@ def run_command(folder: Path, flags: Flags, task: Task | None = None) -> int:
     if flags.detach:
         return _detach(project, flags)
     with Session(project, wish, task) as session:
-        return anyio.run(_run, session, flags)
+        return work(session, flags, _first_lines(session), lambda: last_lines(session.history))
+
+
+def work(session: Session, flags: Flags, first: Sequence[str], last: Callable[[], Sequence[str]]) -> int:
+    """Work on a session in view of whoever started it; gives the exit code.
+
+    Args:
+        first, last: what is said before and afterwards.
+    """
+    with Awake():
+        return anyio.run(_work, session, flags, first, last)
+
+
+def _first_lines(session: Session) -> list[str]:
+    return first_lines(
+        session.task,
+        session.history,
+        is_new=session.is_new,
+        notices=session.notices,
+        proposer=session.task.proposer[0].kind,
+    )
 
 
 def wish_of(flags: Flags) -> Wish:
@@ -71,6 +95,8 @@ def wish_of(flags: Flags) -> Wish:
         seed=flags.seed,
         include_dirty=flags.include_dirty,
         confirm=confirmer(flags.yes),
+        rebaseline=flags.rebaseline,
+        detached=os.environ.pop(DETACHED, "") == "1",
     )
 
 
@@ -112,31 +138,25 @@ def confirmer(yes: bool) -> Callable[[str], bool] | None:
     return ask
 
 
-async def _run(session: Session, flags: Flags) -> int:
+async def _work(session: Session, flags: Flags, first: Sequence[str], last: Callable[[], Sequence[str]]) -> int:
     began: list[Loop] = []
     view = _view(session, flags, lambda: began[0].books.spending.left_s() if began else None)
-    lines = first_lines(
-        session.task,
-        session.history,
-        is_new=session.is_new,
-        notices=session.notices,
-        proposer=session.task.proposer[0].kind,
-    )
-    view.begin(lines)
+    view.begin(first)
     signals: list[int] = []
     code = 2
     try:
         with ungrouped():
-            ending = await _with_signals(session, view, began, signals)
+            output = session.project.paths.run(session.run.run).output
+            ending = await _with_signals(session, view, began, signals, output)
         code = 128 + signals[0] if signals and ending.reason == "signal" else ending.code
     finally:
-        view.end(last_lines(session.history), code)
+        view.end(last(), code)
     return code
 
 
-async def _with_signals(session: Session, view: View, began: list[Loop], signals: list[int]) -> Ending:
+async def _with_signals(session: Session, view: View, began: list[Loop], signals: list[int], output: Path) -> Ending:
     async with anyio.create_task_group() as tasks:
-        await tasks.start(_hear_signals, began, signals)
+        await tasks.start(_hear_signals, began, signals, output)
         ending = await session.work(view.saw, began.append)
         tasks.cancel_scope.cancel()
     return ending
@@ -151,14 +171,22 @@ def _view(session: Session, flags: Flags, left_s: Callable[[], float | None]) ->
 
 
 async def _hear_signals(
-    began: list[Loop], seen: list[int], *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    began: list[Loop], seen: list[int], output: Path, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
-    """The first signal ends the session cleanly, the second at once."""
-    if not sys.stdin.isatty():
+    """The first signal ends the session cleanly, the second at once. A terminal that hangs up is a signal too; where there
+    is none, SIGHUP is ignored."""
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if sys.stdin.isatty():
+        heard.append(signal.SIGHUP)
+    else:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with anyio.open_signal_receiver(*heard) as signals:
         task_status.started()
         async for signum in signals:
+            if signum == signal.SIGHUP:
+                _turn_output(output)
+                if seen:
+                    continue  # a shell that hangs up may send it twice
             if seen:
                 os._exit(128 + signum)
             seen.append(signum)
@@ -167,18 +195,22 @@ async def _hear_signals(
             began[0].stop(Ending("signal", f"stopped by {signal.Signals(signum).name}"))
 
 
+def _turn_output(output: Path) -> None:
+    """The terminal is gone: what is still said goes into the run's folder."""
+    try:
+        fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError:
+        fd = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+
+
 def _detach(project: Project, flags: Flags) -> int:
     """Start the same command in the background, with its output in the run's folder."""
     with Session(project, wish_of(flags)) as session:  # every refusal comes here, in the foreground
         name = session.run.run
         out = project.paths.run(name).output
-        lines = first_lines(
-            session.task,
-            session.history,
-            is_new=session.is_new,
-            notices=session.notices,
-            proposer=session.task.proposer[0].kind,
-        )
+        lines = _first_lines(session)
     argv = [sys.executable, "-m", "autoresearch", "run", name, "--folder", str(project.folder), "--yes"]
     for flag, value in (
         ("-n", flags.experiments),
@@ -188,12 +220,14 @@ def _detach(project: Project, flags: Flags) -> int:
         ("--evaluations", flags.evaluations),
     ):
         argv += [flag, str(value)] if value is not None else []
+    argv += ["--rebaseline"] if flags.rebaseline else []
     with open(out, "ab") as file:
-        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+        quiet, env = subprocess.DEVNULL, {**os.environ, DETACHED: "1"}
+        child = subprocess.Popen(argv, stdin=quiet, stdout=file, stderr=subprocess.STDOUT, start_new_session=True, env=env)
     time.sleep(0.2)
     for line in [*lines, f"in the background as process {child.pid} · output: {out} · look: autoresearch status"]:
         sys.stdout.write(line + "\n")
     return 0 if child.poll() in (None, 0) else child.returncode
 
 
-__all__ = ["FILE", "Flags", "run_command", "until_s", "wish_of"]
+__all__ = ["FILE", "Flags", "run_command", "until_s", "wish_of", "work"]

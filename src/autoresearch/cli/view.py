@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 from autoresearch.history import History
 from autoresearch.records import ChainedEvent, Experiment
-from autoresearch.report import counts, experiment_row, show_change, show_counts, show_number, summary
+from autoresearch.report import counts, experiment_row, show_change, show_counts, show_number, shown_value, summary
 from autoresearch.taskfile import Task
 from autoresearch.taskfile.units import show_seconds
+from autoresearch.text import counted
 
 _MARKS = {"keep": "keep", "discard": "discard", "crash": "crash", "timeout": "timeout", "invalid": "invalid"}
 
@@ -31,9 +32,9 @@ def first_lines(task: Task, history: History, *, is_new: bool, notices: Sequence
     assert run is not None
     better = "lower" if run.direction == "minimize" else "higher"
     budget = task.budget
-    walls = [f"{budget.experiments} experiments"] if budget.experiments else []
+    walls = [counted(budget.experiments, "experiment")] if budget.experiments else []
     walls += [show_seconds(budget.time)] if budget.time else []
-    walls += [f"{budget.evaluations} evaluations"] if budget.evaluations else []
+    walls += [counted(budget.evaluations, "evaluation")] if budget.evaluations else []
     walls += [f"{budget.cost_usd:.2f} USD"] if budget.cost_usd else []
     walls += [f"{budget.tokens} tokens"] if budget.tokens else []
     lines = [
@@ -63,11 +64,54 @@ def experiment_line(e: Experiment, history: History) -> str:
     assert e.verdict is not None
     base = history.experiments[0].value
     kind = _MARKS[e.verdict.kind.value]
+    again = f" (experiment {e.origin} again)" if e.origin is not None else ""
     change = show_change(e.value, base) if e.n else ""
     spent = f" · {show_seconds(sum(m.duration_s for m in e.measurements))}" if e.measurements else ""
     failed = e.verdict.kind.value not in ("keep", "discard")
     why = f" ({e.verdict.reason}: {e.verdict.words})" if failed else f" ({e.verdict.reason})"
-    return f"{e.n:>5} {kind:<8} {show_number(e.value):>10} {change:>10}  {e.description}{why}{spent}"
+    return f"{e.n:>5} {kind:<8} {show_number(e.value):>10} {change:>10}  {e.description}{again}{why}{spent}"
+
+
+PER_CENT = " · per cent below are against it"
+
+
+def again_line(event: ChainedEvent, history: History) -> str:
+    """An evaluation of what is decided already: before going on, or in the final comparison."""
+    assert history.run is not None
+    body = event.body
+    if body["phase"] not in ("refresh", "final"):
+        return ""
+    value = show_number(body["values"].get(history.run.metric)) if body["outcome"] == "ok" else body["outcome"]
+    what = f"experiment {body['of']}" if body["of"] else "baseline"
+    return f"{'measured again' if body['phase'] == 'refresh' else 'final'}: {what} {value} · {show_seconds(body['duration_s'])}"
+
+
+def bar_line(body: Mapping[str, Any]) -> str:
+    """What has to be beaten from here on."""
+    what = f"experiment {body['experiment']}" if body["experiment"] else "the baseline"
+    change = "is the same here and now" if body["value"] == body["before"] else f"was {show_number(body['before'])}"
+    return f"to beat: {what} with {show_number(body['value'])} ({change})"
+
+
+def besides(what: str, details: Mapping[str, Any], history: History) -> str:
+    """A line about what happened besides experiments, `` for what need not be said."""
+    if what == "mended":
+        return str(details["words"])
+    if what not in ("measured", "rolled_back", "note"):
+        return ""
+    event = details["event"]
+    if what == "measured":
+        return again_line(event, history)
+    if what == "rolled_back":
+        return f"rolled back to experiment {event.body['to']}: {event.body['words']}"
+    match event.body.get("what"):
+        case "refreshed":
+            return bar_line(event.body)
+        case "remeasured":
+            return baseline_line(history) + PER_CENT
+        case "branch":
+            return str(event.body["words"])
+    return ""
 
 
 def decided(details: Mapping[str, Any], history: History) -> Experiment | None:
@@ -91,21 +135,16 @@ class Lines:
     def begin(self, lines: Sequence[str]) -> None:
         self._print(*lines)
         if self._history.decided >= 0:
-            self._print(baseline_line(self._history))
+            self._print(baseline_line(self._history) + PER_CENT)
 
     def saw(self, what: str, details: Mapping[str, Any]) -> None:
         e = decided(details, self._history)
         if e is not None:
-            self._print(baseline_line(self._history) if e.n == 0 else experiment_line(e, self._history))
+            self._print(baseline_line(self._history) + PER_CENT if e.n == 0 else experiment_line(e, self._history))
         elif what == "waiting":
             self._print(f"waiting {show_seconds(details['seconds'])}: {details['words']}")
-        elif what == "mended":
-            self._print(details["words"])
-        elif what == "rolled_back":
-            event = details["event"]
-            self._print(f"rolled back to experiment {event.body['to']}: {event.body['words']}")
-        elif what == "note" and details["event"].body.get("what") == "branch":
-            self._print(details["event"].body["words"])
+        elif line := besides(what, details, self._history):
+            self._print(line)
 
     def end(self, lines: Sequence[str], code: int) -> None:
         self._print(*lines)
@@ -133,6 +172,9 @@ class JsonLines:
             self._put("waiting", {"seconds": details["seconds"], "words": details["words"]})
         elif what == "rolled_back":
             self._put("rolled_back", dict(details["event"].body))
+        elif what == "note" and details["event"].body.get("what") == "refreshed":
+            body = details["event"].body
+            self._put("refreshed", {key: body[key] for key in ("experiment", "value", "before", "why")})
 
     def end(self, lines: Sequence[str], code: int) -> None:
         self._put("end", {**summary(self._history), "exit_code": code, "lines": list(lines)})
@@ -169,6 +211,8 @@ class Live:
     def saw(self, what: str, details: Mapping[str, Any]) -> None:
         self._waiting = f"waiting {show_seconds(details['seconds'])}: {details['words']}" if what == "waiting" else ""
         n, slot = details.get("n"), details.get("slot", 0)
+        if line := besides(what, details, self._history):
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
         if what == "evaluating":
             self._running["evaluation", slot] = (f"experiment {n}: {details['label']}", time.monotonic())
         elif what == "evaluated":
@@ -195,8 +239,9 @@ class Live:
         if history.decided >= 0:
             best, base = history.incumbent, history.experiments[0].value
             assert history.run is not None
-            gain = show_change(best.value, base) or "±0"
-            head = f"{history.run.metric} {show_number(best.value)}  {gain} against the baseline"
+            value = shown_value(history)
+            gain = show_change(value, base) or "±0"
+            head = f"{history.run.metric} {show_number(value)}  {gain} against the baseline"
             rows.append(Text(head + (f"  (experiment {best.n})" if best.n else ""), style="bold green" if best.n else "bold"))
         rows += [self._bars(), self._table()]
         now = time.monotonic()
@@ -245,7 +290,7 @@ class Live:
             ("#", "right"),
             ("verdict", "left"),
             ("value", "right"),
-            ("", "right"),
+            ("baseline", "right"),
             ("change", "left"),
         ):
             table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=name != "change")  # type: ignore[arg-type]

@@ -1,0 +1,128 @@
+"""What a run's ledger holds besides experiments: the machine, the bar as measured again, the owner's ideas and orders.
+
+Folded from few events (notes, roll-backs, starts and stops of sessions), in the order in which they were recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from autoresearch.records import ChainedEvent, Machine
+
+BROKEN = ("breaker", "broken")
+PAIRS = 6  # of a final comparison, where nobody asks for another number
+
+
+@dataclass(frozen=True, slots=True)
+class Idea:
+    """A line of the owner's to proposers, in their prompts until it is done."""
+
+    number: int
+    text: str
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A final comparison that was begun: of which experiment, in how many pairs.
+
+    Attributes:
+        first: where its measurements begin in the baseline's record.
+    """
+
+    of: int
+    pairs: int
+    first: int
+
+
+@dataclass(slots=True)
+class Agenda:
+    """What is to be done and to be known when a run goes on.
+
+    Attributes:
+        machine: of the last session that recorded one; `versions` hashes by input, `load` per core at its start.
+        detached: whether that session works in the background.
+        due: why the incumbent has to be measured again before anything is compared with it.
+        bars: the value of an experiment as measured again later.
+        remeasuring: baseline and incumbent are being measured again.
+        stopped_at: when the last session ended, 0.0 while one works or after a kill.
+        streak_from: failures up to this experiment were answered for by a person.
+        wanted: experiments whose candidates are to be tried again, in order; `rejected` keeps to be taken out.
+        comparison: the final comparison that was begun and not finished; `failed` says why it came to nothing.
+        imported: the run came out of a bundle.
+    """
+
+    machine: Machine | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    load: float = 0.0
+    detached: bool = False
+    due: tuple[str, ...] = ()
+    bars: dict[int, float] = field(default_factory=dict)
+    remeasuring: bool = False
+    stopped_at: float = 0.0
+    streak_from: int = 0
+    ideas: list[Idea] = field(default_factory=list)
+    wanted: list[int] = field(default_factory=list)
+    rejected: list[int] = field(default_factory=list)
+    comparison: Comparison | None = None
+    failed: str = ""
+    imported: bool = False
+
+    def take(self, event: ChainedEvent) -> None:
+        """Fold one committed event."""
+        body = event.body
+        if event.kind == "run_started":
+            self.stopped_at = 0.0
+        elif event.kind == "run_stopped":
+            self.stopped_at = event.at
+            if body.get("reason") in BROKEN:
+                self.streak_from = body.get("decided", 0)
+            if body.get("validated"):
+                self.comparison = None
+        elif event.kind == "rolled_back":
+            self.wanted += body.get("again", ())
+            if body.get("rejected") in self.rejected:
+                self.rejected.remove(body["rejected"])
+        elif event.kind == "note":
+            self._take_note(body)
+
+    def _take_note(self, body: Mapping[str, Any]) -> None:
+        match body.get("what"):
+            case "machine":
+                self.machine = Machine(body["id"], body["facts"])
+                self.versions, self.load = body.get("versions", {}), body.get("load", 0.0)
+                self.detached, self.due = body.get("detached", False), tuple(body.get("due", ()))
+            case "remeasure":
+                self.remeasuring = True
+            case "fresh":
+                self.due = ()
+            case "refreshed":
+                self.bars[body["experiment"]] = body["value"]
+                self.due, self.remeasuring = (), False
+            case "idea":
+                self.ideas.append(Idea(len(self.ideas) + 1, body["text"]))
+            case "idea_done":
+                k = body["idea"] - 1
+                self.ideas[k] = replace(self.ideas[k], done=True)
+            case "revive":
+                self.wanted.append(body["experiment"])
+            case "reject":
+                self.rejected.append(body["experiment"])
+            case "not_rejected":
+                self.rejected.remove(body["experiment"])
+            case "validate":
+                self.comparison, self.failed = Comparison(body["of"], body["pairs"], body["first"]), ""
+            case "not_validated":
+                self.failed = body["words"]
+            case "imported":
+                self.imported = True
+
+    def revived(self, origin: int) -> None:
+        """An experiment with that candidate was proposed."""
+        if origin in self.wanted:
+            self.wanted.remove(origin)
+
+    def open_ideas(self) -> Iterable[Idea]:
+        return (idea for idea in self.ideas if not idea.done)

@@ -1,0 +1,195 @@
+"""Commands that steer a run or come back to it: validate, revive, reject, idea, brief, export --bundle, import."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from autoresearch import brief, errands, lock, strategies
+from autoresearch.cli.start import Flags, work
+from autoresearch.contracts import Brief
+from autoresearch.errors import SetupError
+from autoresearch.history import History
+from autoresearch.lock import OwnerLock
+from autoresearch.records import Experiment
+from autoresearch.report import result_lines
+from autoresearch.session import Project, Session, Wish
+from autoresearch.taskfile import load
+from autoresearch.text import counted
+
+FEWEST, MOST = 3, 8  # pairs of a final comparison
+
+
+def _print(*lines: str) -> None:
+    for line in lines:
+        sys.stdout.write(line + "\n")
+
+
+def _pick(folder: Path, name: str | None) -> tuple[Project, str]:
+    project = Project.find(folder)
+    reader = project.ledger(read_only=True)
+    try:
+        return project, project.pick(reader, name).run
+    finally:
+        reader.close()
+
+
+def validate_run(folder: Path, name: str | None, *, pairs: int | None, as_json: bool) -> int:
+    """Compare the result with the original baseline; gives the exit code: 1 if it came to nothing."""
+    if pairs is not None and not FEWEST <= pairs <= MOST:
+        raise SetupError(f"--pairs {pairs}: expected {FEWEST} to {MOST}")
+    project, run = _pick(folder, name)
+    return _own(project, run, "validate", {} if pairs is None else {"pairs": pairs}, as_json=as_json)
+
+
+def order_run(folder: Path, name: str | None, kind: str, n: int, *, as_json: bool) -> int:
+    """Revive or reject an experiment: by the owner that works on the run, else by this process."""
+    project, run = _pick(folder, name)
+    details = {"experiment": n}
+    if lock.owner(project.paths.run(run).lock) and _ask_owner(project, run, kind, details):
+        return 0
+    return _own(project, run, kind, details, as_json=as_json)
+
+
+def _own(project: Project, run: str, kind: str, details: Mapping[str, Any], *, as_json: bool) -> int:
+    with Session(project, Wish(name=run, order=(kind, details))) as session:
+        what = f"experiment {details['experiment']}" if "experiment" in details else "the result against the baseline"
+        first = [f"run {run}: {kind} {what}", *session.notices]
+        return work(session, Flags(json=as_json), first, lambda: _last(session.history))
+
+
+def _last(history: History) -> list[str]:
+    agenda, lines = history.agenda, result_lines(history)
+    if agenda.failed:
+        return [f"the final comparison came to nothing: {agenda.failed}", *lines]
+    return [*(["the comparison is not finished: it goes on with the next `validate`"] if agenda.comparison else []), *lines]
+
+
+def _ask_owner(project: Project, run: str, kind: str, details: Mapping[str, Any]) -> bool:
+    """Ask the process that works on a run; False if it ended without having heard."""
+    ledger = project.ledger()
+    try:
+        request = ledger.request(run, kind, details)
+        gone_at = 0.0
+        while (answer := ledger.answered(request)) is None:
+            if lock.owner(project.paths.run(run).lock):
+                gone_at = 0.0
+            elif not gone_at:
+                gone_at = time.monotonic()
+            elif time.monotonic() - gone_at > 0.5:
+                heard = any(e.kind == "requested" and e.body.get("request") == request for e in ledger.events(run))
+                ledger.answer(request, {"ok": heard, "words": "the run ended"})
+                return heard
+            time.sleep(0.05)
+    finally:
+        ledger.close()
+    if not answer["ok"]:
+        raise SetupError(str(answer["words"]))
+    _print(f"run {run}: {answer['words']}")
+    return True
+
+
+# -- ideas and the brief -----------------------------------------------------------------------------------------------
+
+
+def give_idea(folder: Path, name: str | None, text: str | None, *, done: int | None, as_json: bool) -> None:
+    """Record an idea or that one is done; without either, list them."""
+    project, run = _pick(folder, name)
+    if text is None and done is None:
+        _list_ideas(project, run, as_json=as_json)
+        return
+    kind, details = ("idea", {"text": text}) if done is None else ("idea_done", {"idea": done})
+    if lock.owner(project.paths.run(run).lock) and _ask_owner(project, run, kind, details):
+        return
+    with OwnerLock(project.paths.run(run).lock, run):
+        ledger = project.ledger()
+        event, words = errands.order(ledger.history(run), kind, details)
+        assert event is not None
+        ledger.append(run, event, durable=True)
+        ledger.close()
+    _print(f"run {run}: {words}")
+
+
+def _list_ideas(project: Project, run: str, *, as_json: bool) -> None:
+    ledger = project.ledger(read_only=True)
+    ideas = ledger.history(run).agenda.ideas
+    ledger.close()
+    if as_json:
+        _print(json.dumps([asdict(idea) for idea in ideas], ensure_ascii=False))
+    else:
+        lines = [f"{idea.number:>3} {'done' if idea.done else 'open'}  {idea.text}" for idea in ideas]
+        _print(*(lines or ['no ideas yet: autoresearch idea "a line for proposers"']))
+
+
+def show_brief(folder: Path, name: str | None, *, as_json: bool) -> None:
+    """Print what a proposer would be told now."""
+    project, run = _pick(folder, name)
+    task = load(project.folder)
+    ledger = project.ledger(read_only=True)
+    history = ledger.history(run)
+    ledger.close()
+    assert history.run is not None
+    if not history.line:
+        raise SetupError(f"run {run} has no baseline yet: go on with `autoresearch run {run}` first")
+    n, view = len(history.experiments), history.as_of(history.decided)
+    plan = strategies.make(task.strategy.kind).ask(n, view)
+    parent: Experiment = history.experiments[plan.parents[0]]
+    timeout_s, render = task.proposer[0].timeout, brief.renderer(task)
+    metric, direction = history.run.metric, history.run.direction
+    asked = Brief(n, plan.operation, parent, view, metric, direction, history.run.seed, timeout_s, render=render)
+    if as_json:
+        body = {"run": run, "n": n, "operation": plan.operation, "parent": parent.n, "metric": metric, "direction": direction}
+        more = {"ideas": [idea.text for idea in view.ideas], "text": asked.text}
+        _print(json.dumps(body | more, ensure_ascii=False))
+    else:
+        sys.stdout.write(asked.text)
+
+
+# -- a run in one file -------------------------------------------------------------------------------------------------
+
+
+def export_bundle(folder: Path, name: str | None, file: Path, *, limit_mb: float) -> None:
+    """Write a run into one file."""
+    from autoresearch import bundle
+
+    project, run = _pick(folder, name)
+    location = project.location(None)
+    ledger = project.ledger(read_only=True)
+    try:
+        packed = bundle.pack(project, location, ledger, run, file, limit_bytes=int(limit_mb * 1e6))
+    finally:
+        ledger.close()
+    size = file.stat().st_size / 1e6
+    _print(f"run {run}: {packed.events} events, {packed.experiments} experiments, {packed.logs} logs in {file} ({size:.1f} MB)")
+    if packed.left_out:
+        shown = ", ".join(packed.left_out[:3]) + (f" and {len(packed.left_out) - 3} more" if len(packed.left_out) > 3 else "")
+        _print(f"left out, larger than --limit {limit_mb:g} MB: {shown}")
+    _print(f"it holds the code with its history, and all candidates. a colleague: autoresearch import {file.name}")
+
+
+def import_bundle(folder: Path, file: Path) -> None:
+    """Take a run out of a file into this repository."""
+    from autoresearch import bundle
+    from autoresearch.taskfile import FILE
+
+    try:
+        project = Project.find(folder)
+    except SetupError:
+        project = Project(folder)
+    found = bundle.unpack(project, file)
+    if found.known:
+        _print(f"run {found.run} is here already")
+        return
+    _print(f"run {found.run}: {counted(found.events, 'event')} taken, {found.experiments} experiments; the chain holds")
+    if (project.folder / FILE).is_file():
+        _print(f"look: autoresearch log {found.run} · go on: autoresearch run {found.run}")
+    else:
+        _print(
+            f"look: autoresearch log {found.run} · to go on, the task's files have to be here: "
+            f"git checkout -b mine refs/autoresearch/{found.run}/base"
+        )
