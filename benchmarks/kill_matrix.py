@@ -25,9 +25,11 @@ import anyio
 
 from autoresearch import git
 from autoresearch.books import Parts
+from autoresearch.choice import Wish
 from autoresearch.contracts import Brief
 from autoresearch.ledger import SqliteLedger
-from autoresearch.session import Project, Session, Wish
+from autoresearch.project import Project
+from autoresearch.session import Session
 from autoresearch.testing import Patch, Scripted, canonical
 
 EXPERIMENTS = 8

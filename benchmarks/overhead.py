@@ -31,8 +31,10 @@ from typing import Any
 import anyio
 
 from autoresearch.books import Parts
+from autoresearch.choice import Wish
 from autoresearch.contracts import Brief
-from autoresearch.session import Project, Session, Wish
+from autoresearch.project import Project
+from autoresearch.session import Session
 from autoresearch.testing import InProcessRunner, Patch, Scripted
 
 EVALUATE = "v = float(open('value.txt').read())\nprint(f'score: {v}')\n"

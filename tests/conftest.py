@@ -16,9 +16,11 @@ import pytest
 
 from autoresearch.books import Parts
 from autoresearch.budget import Ending
+from autoresearch.choice import Wish
 from autoresearch.history import History
+from autoresearch.project import Project
 from autoresearch.records import ChainedEvent
-from autoresearch.session import Project, Session, Wish
+from autoresearch.session import Session
 from autoresearch.testing import Patch, Scripted
 
 EVALUATE = """\

@@ -19,6 +19,7 @@ from autoresearch import acceptance as acceptance_
 from autoresearch import strategies
 from autoresearch.books import Options, Parts
 from autoresearch.budget import Budget, Ending
+from autoresearch.choice import Wish
 from autoresearch.contracts import Ledger, Settings
 from autoresearch.errors import SetupError
 from autoresearch.frame import to_frame
@@ -27,11 +28,12 @@ from autoresearch.ledger import MemoryLedger, SqliteLedger
 from autoresearch.live import Live, screen
 from autoresearch.lock import OwnerLock
 from autoresearch.loop import Loop
+from autoresearch.project import Project
 from autoresearch.proposers.states import StateFunction
 from autoresearch.records import Direction, Event, Experiment, RunRecord
 from autoresearch.report import summary
 from autoresearch.runners.callables import CallableRunner, ProcessRunner, Threads
-from autoresearch.session import Project, Session, Wish
+from autoresearch.session import Session
 from autoresearch.taskfile.units import effect, seconds
 from autoresearch.workspace.states import StateWorkspace, decode, encode
 

@@ -29,8 +29,8 @@ from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger, chain
 from autoresearch.lock import OwnerLock
 from autoresearch.paths import RunPaths
+from autoresearch.project import Project, is_run_name
 from autoresearch.records import ChainedEvent, Event
-from autoresearch.session import Project, is_run_name
 
 FORMAT = 1
 _LARGEST = 16 * 2**30  # bytes of one archive, unpacked

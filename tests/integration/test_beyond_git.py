@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from tests.conftest import Toy, git
 
+from autoresearch.choice import Wish
 from autoresearch.errors import RepositoryError, SetupError
 from autoresearch.history import History
-from autoresearch.session import Wish
 from autoresearch.testing import Patch
 
 MakeToy = Callable[..., Toy]
@@ -169,7 +169,7 @@ print('score:', value + len(rows.read_text()))
 
 def test_cache_over_tracked_files_is_refused(project: Callable[..., Toy]) -> None:
     toy = project(f"{READ}\nprint('score:', value)", 'cache = ["extra"]', files={"extra/note.txt": "tracked"})
-    with pytest.raises(RepositoryError, match="cache names extra, where git tracks extra/note.txt"):
+    with pytest.raises(RepositoryError, match=r"cache names extra, where git tracks extra/note\.txt"):
         toy.run([knob(9)])
 
 

@@ -20,9 +20,9 @@ from tests.conftest import Toy, git
 
 from autoresearch import bundle
 from autoresearch import git as plumbing
+from autoresearch.choice import Wish
 from autoresearch.errors import SetupError
 from autoresearch.ledger import SqliteLedger
-from autoresearch.session import Wish
 from autoresearch.testing import Patch, canonical
 
 
@@ -322,7 +322,7 @@ import os, signal, sys
 from pathlib import Path
 from autoresearch import bundle, git
 from autoresearch.ledger import SqliteLedger
-from autoresearch.session import Project
+from autoresearch.project import Project
 
 count = 0
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from tests.conftest import TASK, Toy
 
-from autoresearch.session import Session, Wish
+from autoresearch.choice import Wish
+from autoresearch.session import Session
 
 MakeToy = Callable[..., Toy]
 COUNTED = """\

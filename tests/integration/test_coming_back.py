@@ -10,11 +10,11 @@ import pytest
 from tests.conftest import TASK, Toy
 
 from autoresearch import machine
+from autoresearch.choice import Wish
 from autoresearch.errors import SetupError
 from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger
 from autoresearch.records import Experiment, Kind, Machine
-from autoresearch.session import Wish
 from autoresearch.testing import Patch, canonical
 
 FACTOR = """\

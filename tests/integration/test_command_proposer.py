@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from tests.conftest import TASK, Toy
 
+from autoresearch.choice import Wish
 from autoresearch.errors import ProposerUnfit
 from autoresearch.records import Kind
-from autoresearch.session import Wish
 
 
 def task(command: str) -> str:

@@ -13,9 +13,9 @@ import pytest
 from tests.conftest import TASK, Toy
 
 from autoresearch.books import Options
+from autoresearch.choice import Wish
 from autoresearch.errors import DiskFault
 from autoresearch.records import Kind
-from autoresearch.session import Wish
 from autoresearch.testing import Patch
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")

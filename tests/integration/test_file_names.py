@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tests.conftest import TASK, Toy, git
 
+from autoresearch.choice import Wish
 from autoresearch.errors import SetupError
 from autoresearch.records import Kind
-from autoresearch.session import Wish
 from autoresearch.testing import Patch
 
 NAMES = {

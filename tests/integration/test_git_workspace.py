@@ -10,9 +10,9 @@ import pytest
 from tests.conftest import TASK, Toy
 
 from autoresearch import git as plumbing
+from autoresearch.choice import Wish
 from autoresearch.errors import Refused, RepositoryError
 from autoresearch.records import Blob, Candidate, Edits, Proposal
-from autoresearch.session import Wish
 from autoresearch.taskfile import Scope
 from autoresearch.testing import Patch
 from autoresearch.workspace import GitWorkspace

@@ -11,10 +11,10 @@ import anyio
 import pytest
 from tests.conftest import TASK, Toy
 
+from autoresearch.choice import Wish
 from autoresearch.errors import Refused
 from autoresearch.git import locate
 from autoresearch.records import Blob, Kind, Proposal
-from autoresearch.session import Wish
 from autoresearch.taskfile import Scope
 from autoresearch.testing import Patch
 from autoresearch.workspace import GitWorkspace

@@ -9,8 +9,8 @@ import anyio
 import pytest
 from tests.conftest import TASK, Toy
 
+from autoresearch.choice import Wish
 from autoresearch.process import Supervisor, can_layer
-from autoresearch.session import Wish
 from autoresearch.testing import Patch
 
 HOSTILE = """\

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tests.conftest import TASK, Toy
 
+from autoresearch.choice import Wish
 from autoresearch.records import Kind
-from autoresearch.session import Wish
 from autoresearch.testing import Patch, canonical
 
 SLEEPY = """\

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.conftest import Toy
 
-from autoresearch.session import Wish
+from autoresearch.choice import Wish
 from autoresearch.testing import Patch, canonical
 
 SUM = "from pathlib import Path\nprint('score:', sum(float(p.read_text()) for p in sorted(Path('extra').glob('*.txt'))))\n"
@@ -22,7 +22,9 @@ from pathlib import Path
 import anyio
 from autoresearch import git
 from autoresearch.ledger import SqliteLedger
-from autoresearch.session import Project, Session, Wish
+from autoresearch.choice import Wish
+from autoresearch.project import Project
+from autoresearch.session import Session
 
 count = 0
 

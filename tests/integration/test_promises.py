@@ -13,8 +13,9 @@ from tests.conftest import TASK, Toy
 
 from autoresearch import optimize
 from autoresearch.budget import Ending
+from autoresearch.choice import Wish
 from autoresearch.ledger import SqliteLedger
-from autoresearch.session import Wish, is_run_name
+from autoresearch.project import is_run_name
 from autoresearch.testing import Patch, canonical
 
 EVERY_TWO = TASK + '\n[[check]]\nname = "range"\ncommand = "sh check.sh"\nevery = 2\n\n[budget]\nexperiments = 4\n'

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from tests.conftest import EVALUATE, TASK, Toy, git
 
+from autoresearch.choice import Wish
 from autoresearch.errors import AutoresearchError, RepositoryError
-from autoresearch.session import Project, Wish
+from autoresearch.project import Project
 from autoresearch.testing import Patch
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.conftest import Toy
 
+from autoresearch.choice import Wish
 from autoresearch.records import Kind
-from autoresearch.session import Wish
 from autoresearch.testing import Patch
 
 

@@ -54,7 +54,7 @@ def ran(make_toy: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch) -> Toy:
     toy = make_toy({"evaluate.py": EVALUATE, "propose.sh": PROPOSE}, task=TASK)
     (toy.folder / "propose.sh").chmod(0o755)
     toy.commit()
-    from autoresearch.session import Wish
+    from autoresearch.choice import Wish
 
     toy.run(wish=Wish(name="one", experiments=3))
     return toy

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tests.conftest import TASK, Toy
 
+from autoresearch.choice import Wish
 from autoresearch.errors import RulerChanged, SetupError
 from autoresearch.records import Kind, Outcome
-from autoresearch.session import Wish
 from autoresearch.testing import Patch
 
 

@@ -18,9 +18,9 @@ import anyio
 import pytest
 from tests.conftest import EVALUATE, TASK, Toy, git
 
+from autoresearch.choice import Wish
 from autoresearch.git import locate
 from autoresearch.records import Blob, Candidate, Edits, Kind, Proposal
-from autoresearch.session import Wish
 from autoresearch.taskfile import Scope
 from autoresearch.testing import Patch
 from autoresearch.workspace import GitWorkspace

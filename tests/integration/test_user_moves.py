@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.conftest import TASK, Toy
 
+from autoresearch.choice import Wish
 from autoresearch.errors import SetupError
 from autoresearch.records import Kind
-from autoresearch.session import Wish
 from autoresearch.testing import Patch
 
 BRANCH, HEAD = "refs/heads/autoresearch/one", "refs/autoresearch/one/head"

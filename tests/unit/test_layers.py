@@ -21,6 +21,8 @@ FACES = {
     "cli",
     "api",
     "session",
+    "choice",
+    "project",
     "surroundings",
     "bundle",
     "assembly",

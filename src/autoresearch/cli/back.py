@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch import brief, errands, lock, strategies
+from autoresearch.choice import Wish
 from autoresearch.cli.start import Flags, work
 from autoresearch.contracts import Brief
 from autoresearch.errors import SetupError
 from autoresearch.history import History
 from autoresearch.lock import OwnerLock
+from autoresearch.project import Project
 from autoresearch.records import Experiment
 from autoresearch.report import result_lines
-from autoresearch.session import Project, Session, Wish
+from autoresearch.session import Session
 from autoresearch.taskfile import load
 from autoresearch.text import counted
 

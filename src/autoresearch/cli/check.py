@@ -21,8 +21,8 @@ from autoresearch.checkup.measure import RUN, Subject
 from autoresearch.cli.start import confirmer
 from autoresearch.errors import ungrouped
 from autoresearch.lock import OwnerLock
+from autoresearch.project import Project
 from autoresearch.report import show_number
-from autoresearch.session import Project
 from autoresearch.taskfile import FILE, load
 from autoresearch.taskfile.units import show_seconds
 from autoresearch.workspace import survey

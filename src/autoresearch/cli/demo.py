@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoresearch.cli.start import Flags, run_command
 from autoresearch.errors import SetupError
-from autoresearch.session import Project
+from autoresearch.project import Project
 from autoresearch.taskfile import FILE, load
 from autoresearch.taskfile.schema import Budget
 from autoresearch.workspace.survey import git_init

@@ -16,6 +16,7 @@ from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger
 from autoresearch.masking import NOTHING, Mask, mask_of
 from autoresearch.paths import CACHE_LOCK, cache_root
+from autoresearch.project import Project
 from autoresearch.records import Experiment
 from autoresearch.report import (
     experiment_row,
@@ -28,7 +29,6 @@ from autoresearch.report import (
     tsv_row,
     validation,
 )
-from autoresearch.session import Project
 from autoresearch.taskfile import FILE, load
 from autoresearch.taskfile.units import show_seconds
 from autoresearch.text import counted

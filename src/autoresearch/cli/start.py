@@ -16,12 +16,14 @@ import anyio
 import anyio.abc
 
 from autoresearch.budget import Ending
+from autoresearch.choice import Wish
 from autoresearch.cli.view import JsonLines, Lines, Live, View, first_lines
 from autoresearch.errors import SetupError, ungrouped
 from autoresearch.inhibit import Awake
 from autoresearch.loop import Loop
+from autoresearch.project import Project
 from autoresearch.report import last_lines
-from autoresearch.session import Project, Session, Wish
+from autoresearch.session import Session
 from autoresearch.taskfile import FILE, Task
 from autoresearch.taskfile.units import seconds
 

@@ -142,9 +142,9 @@ def read(
 
     Sources: the result file, `METRIC name=value` lines, a JSON object as the last line, `name: value` or `name = value`
     (a line, else a row of a table with two columns, an entry of a Python dict, or one of several on a line), and a last
-    line that is only a number when one name is wanted. `pattern`, or `json_file` with `json_path`,
-    replace them for the first name, which is given in `unit` where it is printed in another one of time or size. Without `lead` the first name is like the others, for a metric that is no number of
-    the evaluation's own.
+    line that is only a number when one name is wanted. `pattern`, or `json_file` with `json_path`, replace them for the
+    first name, which is given in `unit` where it is printed in another one of time or size. Without `lead` the first name
+    is like the others, for a metric that is no number of the evaluation's own.
 
     Raises:
         NoNumber: the first name was not found, is not finite, or has several values under `take = "only"`. Other names

@@ -1,0 +1,236 @@
+"""Which run a session works on: one that goes on, or a new one, on which base and with which seed."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autoresearch import git
+from autoresearch.assembly import scope_of, wanted
+from autoresearch.budget import FINISHED
+from autoresearch.checkup import reuse
+from autoresearch.comeback import REFRESH_AFTER_S
+from autoresearch.contracts import Ledger
+from autoresearch.errors import RulerChanged, SetupError
+from autoresearch.project import Project, is_run_name
+from autoresearch.records import RunRecord
+from autoresearch.shares import most_slots
+from autoresearch.taskfile import FILE, Task, ruler
+from autoresearch.workspace import survey
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller asks of `run`; None leaves it to the task and the ledger.
+
+    Attributes:
+        start: `--from`: RUN, RUN:N or a git revision.
+        proposals, evaluations: slots; `lag` of a new run, which follows from them if None.
+        confirm: asked a question, answers it; raises SetupError where nobody can be asked.
+        rebaseline: measure baseline and incumbent again and go on with those numbers.
+        refresh_after_s: after so long a pause the incumbent is measured again.
+        order: kind and details of what the session is for alone: an order to the run, or `validate`.
+        detached: works in the background.
+    """
+
+    name: str | None = None
+    new: bool = False
+    start: str | None = None
+    experiments: int | None = None
+    time_s: float | None = None
+    proposals: int | None = None
+    evaluations: int | None = None
+    seed: int | None = None
+    include_dirty: bool = False
+    lag: int | None = None
+    confirm: Callable[[str], bool] | None = None
+    rebaseline: bool = False
+    refresh_after_s: float = REFRESH_AFTER_S
+    order: tuple[str, Mapping[str, Any]] | None = None
+    detached: bool = False
+
+
+class Choice:
+    """Chooses for a wish; records nothing."""
+
+    def __init__(self, project: Project, wish: Wish, task: Task, ledger: Ledger, location: git.Location) -> None:
+        self.project, self.wish, self.task = project, wish, task
+        self.ledger, self.location = ledger, location
+
+    def make(self) -> tuple[bool, RunRecord]:
+        """The run's record, and whether it is a new one.
+
+        Raises:
+            AutoresearchError: it cannot be as it was wished.
+        """
+        wish, runs = self.wish, self.ledger.runs()
+        digest, _ = ruler(self.task)
+        if wish.name is not None and not is_run_name(wish.name):
+            raise SetupError(
+                f"run name {wish.name!r}: expected small letters, digits, '.', '_' and '-', at most 64 of them, "
+                "starting with a letter or digit, and not what git refuses in a branch ('..', a final '.' or '.lock')"
+            )
+        if wish.order is not None or wish.rebaseline:
+            known = self.project.pick(self.ledger, wish.name)
+            self._same_ruler(known, digest)
+            return False, known
+        if not wish.new and wish.start is None:
+            going_on = next((r for r in runs if r.run == wish.name), None) if wish.name else self._newest(runs, digest)
+            if going_on is not None:
+                self._same_ruler(going_on, digest)
+                return False, going_on
+        if wish.name is not None and any(r.run == wish.name for r in runs):
+            raise SetupError(
+                f"run {wish.name} exists already: choose another name, or go on with `autoresearch run {wish.name}`"
+            )
+        return True, self._new_run(wish.name or self._name_of_today({r.run for r in runs}), digest)
+
+    def _newest(self, runs: list[RunRecord], digest: str) -> RunRecord | None:
+        """The newest unfinished run under this ruler; where all are under others, the newest, to be refused by name."""
+        unfinished = [r for r in runs if r.status == "open" or self.is_raised(r)]
+        same = [r for r in unfinished if r.ruler == digest]
+        newest = same or unfinished
+        return newest[-1] if newest else None
+
+    def is_raised(self, run: RunRecord) -> bool:
+        """Whether a run that had used up its budget may go on under the present one."""
+        if run.stop_reason not in FINISHED or run.ruler != ruler(self.task)[0]:
+            return False
+        budget, history = self.task.budget, self.ledger.history(run.run)
+        match run.stop_reason:
+            case "experiments":
+                return budget.experiments > len(history.experiments) - 1 - len(history.lost)
+            case "evaluations":
+                return not budget.evaluations or budget.evaluations > history.evaluations
+            case "time":
+                return budget.time is None or budget.time > run.worked_s
+            case "cost":
+                return budget.cost_usd is None or budget.cost_usd > history.cost_usd
+            case "tokens":
+                return budget.tokens is None or budget.tokens > history.tokens
+            case "target":
+                sign, value = (1 if run.direction == "maximize" else -1), history.incumbent.value
+                target = self.task.metric.target
+                return target is None or value is None or sign * value < sign * target
+        return False
+
+    def _same_ruler(self, run: RunRecord, digest: str) -> None:
+        if run.ruler == digest:
+            return
+        _, now = ruler(self.task)
+        changed = [k for k in sorted(now.keys() | run.ruler_text.keys()) if now.get(k) != run.ruler_text.get(k)]
+        rows = "\n".join(f"  {k}: {run.ruler_text.get(k, '(none)')} → {now.get(k, '(none)')}" for k in changed)
+        raise RulerChanged(
+            f"the ruler has changed since run {run.run} began, and its numbers would not compare:\n{rows}\n"
+            f"Take the change back, or start a new run from its incumbent: autoresearch run --from {run.run}"
+        )
+
+    def _name_of_today(self, taken: set[str]) -> str:
+        today = datetime.date.today()
+        stem = f"{today:%b}{today.day}".lower()
+        branches = self._branches()
+        count, name = 1, stem
+        while name in taken or name in branches:
+            count += 1
+            name = f"{stem}-{count}"
+        return name
+
+    def _branches(self) -> set[str]:
+        refs = git.run(f"--git-dir={self.location.git_dir}", "for-each-ref", "--format=%(refname)", "refs/heads/autoresearch")
+        return {line.removeprefix("refs/heads/autoresearch/") for line in refs.decode().splitlines()}
+
+    def _new_run(self, name: str, digest: str) -> RunRecord:
+        task, wish = self.task, self.wish
+        evaluations, proposals = slots_of(self.task, self.wish)
+        metric, base = task.metric, self._base()
+        measured = self.measured(base, wish.seed)
+        seed = wish.seed if wish.seed is not None else measured.seed if measured else secrets.randbelow(2**31)
+        return RunRecord(
+            run=name,
+            task=task.task.name,
+            metric=metric.name,
+            direction=metric.direction,
+            unit=metric.unit,
+            base=base,
+            seed=seed,
+            lag=wish.lag or (1 if evaluations == proposals == 1 else 4 * evaluations + proposals),
+            ruler=digest,
+            ruler_text=ruler(task)[1],
+            acceptance=task.acceptance.kind,
+            python=sys.executable,
+            project=str(self.project.folder),
+        )
+
+    def measured(self, base: str, seed: int | None) -> reuse.Measured | None:
+        """What a `check` measured of the same base under the same ruler, a short while ago."""
+        tree = git.run(f"--git-dir={self.location.git_dir}", "rev-parse", f"{base}^{{tree}}").decode().strip()
+        return reuse.load(self.project.paths, self.task, base_tree=tree, seed=seed, python=sys.executable, now=time.time())
+
+    def _base(self) -> str:
+        """The commit to start from; what is not committed is asked about."""
+        scratch = self.project.paths.run("start").cache / "scratch"
+        repository = git.Repository(self.location.git_dir, scratch)
+        try:
+            survey.refuse_unfit(self.location, repository)
+            base = self._chosen(repository)
+            survey.refuse_files(
+                repository.files(repository.tree_of(base)), repository, scope_of(self.task), self.location.prefix
+            )
+            return base
+        finally:
+            repository.close()
+
+    def _chosen(self, repository: git.Repository) -> str:
+        if self.wish.start is not None:
+            return self._from(repository, self.wish.start)
+        # HEAD of the work tree the user is in, which need not be the one of the shared git folder
+        head = git.run("rev-parse", "--verify", "HEAD^{commit}", cwd=self.project.folder).decode().strip()
+        scope = scope_of(self.task)
+        dirty = survey.uncommitted(self.location, scope, (FILE, self.task.task.instructions))
+        if not dirty:
+            return head
+        if self.wish.include_dirty or self._ask_dirty(dirty):
+            return survey.snapshot(self.location, repository, head, dirty, time.time())
+        return head
+
+    def _ask_dirty(self, dirty: list[str]) -> bool:
+        shown = ", ".join(dirty[:5]) + (f" and {len(dirty) - 5} more" if len(dirty) > 5 else "")
+        question = f"not committed: {shown}. Start from the files as they are now?"
+        if self.wish.confirm is None:
+            raise SetupError(
+                f"not committed: {shown}. Commit, or start from the files as they are now with --include-dirty, "
+                "or from the last commit with --from HEAD"
+            )
+        if not self.wish.confirm(question):
+            raise SetupError("commit your changes, or start from the last commit with --from HEAD")
+        return True
+
+    def _from(self, repository: git.Repository, start: str) -> str:
+        name, _, number = start.partition(":")
+        if any(r.run == name for r in self.ledger.runs()):
+            history = self.ledger.history(name)
+            if number and not (number.isdigit() and int(number) < len(history.experiments)):
+                raise SetupError(f"--from {start}: run {name} has experiments 0 to {len(history.experiments) - 1}")
+            e = history.experiments[int(number)] if number else history.incumbent
+            if not e.commit:
+                raise SetupError(
+                    f"--from {start}: experiment {e.n} has no candidate ({e.verdict.words if e.verdict else 'open'})"
+                )
+            return e.commit
+        commit = repository.resolve(start)
+        if commit is None:
+            runs = ", ".join(r.run for r in self.ledger.runs()) or "none yet"
+            raise SetupError(f"--from {start}: neither a run ({runs}) nor a git revision")
+        return commit
+
+
+def slots_of(task: Task, wish: Wish) -> tuple[int, int]:
+    """How many evaluation and proposal slots a session has."""
+    asked = wish.evaluations or task.run.evaluations
+    evaluations = most_slots(wanted(task)) if asked == "auto" else int(asked)
+    return evaluations, wish.proposals or task.run.proposals
