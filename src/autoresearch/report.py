@@ -195,7 +195,10 @@ def last_lines(history: History) -> Sequence[str]:
     assert run is not None
     found = counts(history.experiments)
     cost = f" · {history.cost_usd:.2f} USD" if history.cost_usd else ""
-    return [f"ended: {run.stop_words or run.stop_reason} · {show_counts(found)}{cost}", *result_lines(history)]
+    ended = f"ended: {run.stop_words or run.stop_reason} · {show_counts(found)}{cost}"
+    if run.stop_reason == "baseline":
+        return [ended, "next: autoresearch check --fix, which finds out what is missing"]
+    return [ended, *result_lines(history)]
 
 
 def result_lines(history: History) -> list[str]:

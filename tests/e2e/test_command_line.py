@@ -292,6 +292,8 @@ def test_baseline_that_fails_ends_with_exit_1(make_toy: Callable[..., Toy]) -> N
     out = call(toy.folder, "run", code=1).stdout
     assert "the baseline failed: exited with 1" in out
     assert "no data" in out
+    assert out.endswith("next: autoresearch check --fix, which finds out what is missing\n")
+    assert "next: autoresearch check --fix" in call(toy.folder).stdout
 
 
 def test_baseline_that_breaks_its_guard_is_a_wrong_set_up(make_toy: Callable[..., Toy]) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the installed command goes first
 NOT_TYPED = {"structure.md", "json.md", "task.md", "python.md"}  # what they say is tested elsewhere
 PAGES = sorted(p for p in (ROOT / "docs").rglob("*.md") if p.name not in NOT_TYPED)
 FENCE = re.compile(r"^(?:`(?P<file>[\w./-]+)`:\n+)?```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -66,21 +67,23 @@ def missing(step: Step, output: str) -> str:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """A new user's: an empty HOME, an identity for git, the installed command on the path."""
-    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "TMPDIR", "CARGO_HOME", "RUSTUP_HOME")}
-    for name, folder in (("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")):
-        if (Path.home() / folder).is_dir():
-            kept.setdefault(name, str(Path.home() / folder))
-    who = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "You"), ("EMAIL", "y@x"))}
-    path = f"{Path(sys.executable).parent}:{kept['PATH']}"
-    return {**kept, **who, "PATH": path, "HOME": str(home), "AUTORESEARCH_CACHE": str(home / "cache"), "NO_COLOR": "1"}
+    """A new user's: a HOME with no more than cargo in it, an identity for git, the installed command on the path."""
+    kept = {k: v for k, v in os.environ.items() if k in ("LANG", "LC_ALL", "TMPDIR")}
+    for name in ("cargo", "rustup"):  # where a cargo that rustup installed looks for itself
+        theirs = Path(os.environ.get(f"{name.upper()}_HOME") or Path.home() / f".{name}")
+        if theirs.is_dir() and not (home / f".{name}").is_symlink():
+            (home / f".{name}").symlink_to(theirs)
+    who = {
+        f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "You"), ("EMAIL", "y@x"))
+    }
+    return {**kept, **who, "PATH": PATH, "HOME": str(home), "AUTORESEARCH_CACHE": str(home / "cache"), "NO_COLOR": "1"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_can_be_followed_to_the_letter(page: Path, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     needs = [name.strip() for found in re.findall(r"<!-- needs: (.*?) -->", text) for name in found.split(",")]
-    absent = [name for name in needs if shutil.which(name) is None]
+    absent = [name for name in needs if shutil.which(name, path=PATH) is None]
     if absent:
         pytest.skip(f"{page.name} needs {', '.join(absent)}")
     home, folder = tmp_path / "home", tmp_path / "project"

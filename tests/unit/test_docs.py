@@ -59,6 +59,14 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{page}: {link}"
 
 
+def test_page_of_the_structure_names_every_module() -> None:
+    page = (ROOT / "docs" / "structure.md").read_text(encoding="utf-8")
+    source = ROOT / "src" / "autoresearch"
+    names = [p.name for p in source.glob("*.py") if not p.name.startswith("_")]
+    names += [f"{p.parent.name}/" for p in source.glob("*/__init__.py")]
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
+
+
 # -- the task file -------------------------------------------------------------------------------------------------------
 
 

@@ -93,7 +93,7 @@ def _standing(project: Project, ledger: SqliteLedger, name: str) -> None:
         _print(baseline_line(history), headline(history))
     cost = f" · {history.cost_usd:.2f} USD" if history.cost_usd else ""
     worked = run.worked_s + (max(0.0, run.last_at - run.session_at) if run.session_at else 0.0)
-    _print(f"{show_counts(found['counts'])} · {history.evaluations} evaluations · {show_seconds(worked)}{cost}")
+    _print(f"{show_counts(found['counts'])} · {counted(history.evaluations, 'evaluation')} · {show_seconds(worked)}{cost}")
     last = next((e for e in reversed(history.experiments) if e.decided and e.n), None)
     _print(*(f"idea {idea.number}: {idea.text}" for idea in agenda.open_ideas()))
     if last is not None:
@@ -114,6 +114,8 @@ def _next(project: Project, history: History, owner: str) -> str:
         return (
             f"autoresearch log (to go on, the task's files have to be here: git checkout -b mine refs/autoresearch/{name}/base)"
         )
+    if history.run.stop_reason == "baseline":
+        return "autoresearch check --fix (it finds out what is missing), then autoresearch run"
     if history.run.status != "finished":
         return "autoresearch run"
     if len(history.line) == 1:
