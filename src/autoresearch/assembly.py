@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from autoresearch import acceptance, brief, git, proposers, strategies
 from autoresearch.books import Bound, CheckOrder, Options, Parts
 from autoresearch.contracts import Ledger, Settings
 from autoresearch.errors import SetupError
+from autoresearch.git import Entry
 from autoresearch.masking import mask_of
 from autoresearch.paths import ProjectPaths, project_key
 from autoresearch.process import Job, Supervisor, can_layer
@@ -24,6 +26,7 @@ from autoresearch.taskfile import FILE, Scope, Task
 from autoresearch.taskfile.schema import LOCK_FILES
 from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.evaluation import SetUp, TreeOptions
+from autoresearch.workspace.repository import between
 
 _SETUP_LIMIT_S = 3600.0
 
@@ -112,7 +115,7 @@ class Assembly:
                 (*closed, *apart),
                 copies=inputs.resolve(self.paths.project, evaluate.copies, key="copy")[0],
                 caches=tuple(evaluate.cache),
-                setup=self._setup(supervisor) if evaluate.setup else None,
+                setup=self._setup(supervisor, (*closed, *apart)) if evaluate.setup else None,
                 setup_if=tuple(evaluate.setup_if or LOCK_FILES),
                 build=bool(evaluate.build),
                 namespaces=bool(supervisor.namespaces),
@@ -122,7 +125,7 @@ class Assembly:
         )
 
     def _parts(self, prefix: str) -> frozenset[str]:
-        """`[task] paths` from the repository's top.
+        """`[task] paths` from the repository's top; the task's own folder whole, where none leads into it.
 
         Raises:
             SetupError: one leads out of the repository, or an editable file is in none of them.
@@ -131,14 +134,17 @@ class Assembly:
         for path in parts:
             if path.startswith("..") or path == ".":
                 raise SetupError(f"[task] paths names {path!r}, expected folders inside the repository")
+        here = prefix.rstrip("/")
+        if parts and here and not any(f"{p}/".startswith(prefix) or prefix.startswith(f"{p}/") for p in parts):
+            parts.add(here)
         for name in scope_of(self.task).literals if parts else ():
             folder = os.path.dirname(prefix + name)
             if folder and not any(f"{folder}/".startswith(f"{p}/") or f"{p}/".startswith(f"{folder}/") for p in parts):
                 raise SetupError(f"[task] editable names {name}, which is in none of [task] paths: add its folder there")
         return frozenset(parts)
 
-    def _setup(self, supervisor: Supervisor) -> SetUp:
-        """The set-up as evaluation slots call it: with the user's HOME on the base, with a new one on a candidate's files."""
+    def _setup(self, supervisor: Supervisor, readonly: Sequence[Path]) -> SetUp:
+        """The set-up as evaluation slots call it: with the user's HOME on the base; as an evaluation on a candidate's files."""
         log = self.paths.run(self.run.run).folder / "setup.log"
 
         async def setup(folder: Path, scratch: Path, mounts: Sequence[Layer | Bind], trusted: bool) -> str:
@@ -146,6 +152,8 @@ class Assembly:
             openings = Openings(home=trusted, environment=self.openings.environment)
             env = clean(scratch, passed=self.task.evaluate.env, openings=openings)
             job = Job(command, folder, env, timeout_s=_SETUP_LIMIT_S, log=log, mounts=mounts, masked=self.mask.pairs)
+            if not trusted:
+                job = replace(job, readonly=readonly)
             end = await supervisor.run(job)
             if end.exit == 0:
                 return ""
@@ -216,6 +224,17 @@ def closed_to_evaluations(location: git.Location, cache: Path) -> tuple[Path, ..
     if cache.resolve().is_relative_to(top):
         return ()
     return (top,) if store.is_relative_to(top) else (top, store)
+
+
+def refuse_inputs(project: Path, task: Task, files: Mapping[str, Entry] | None = None, prefix: str = "") -> None:
+    """Refuse inputs and copies that are not there, or, with the base's files, that git tracks.
+
+    Raises:
+        SetupError: naming key and path.
+    """
+    for key, names in (("inputs", task.evaluate.inputs), ("copy", task.evaluate.copies)):
+        inside, _ = inputs.resolve(project, names, key=key)
+        between(inside, prefix, files or {}, key=key)
 
 
 def wanted(task: Task) -> Wanted:

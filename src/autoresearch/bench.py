@@ -9,6 +9,7 @@ import anyio
 
 from autoresearch.books import Books, CheckOrder, Ended
 from autoresearch.budget import Ending
+from autoresearch.contracts import Place
 from autoresearch.errors import DiskFault, RunnerLost
 from autoresearch.history import measured_body
 from autoresearch.records import Candidate, Event, Measure, Measurement, Order, Outcome, Readout
@@ -76,15 +77,20 @@ class Bench:
         """Run a check on a candidate, with its retries; gives words if it failed each time."""
         label = f"check-{slug(check.name)}" + (f"-of-{of.n}" if of.n != n else "")
         report = Readout(Outcome.OK)
-        for attempt in range(1, check.retries + 2):
+        attempt = outages = 0
+        while attempt <= check.retries:
+            attempt += 1
             folder = self._books.folder(n)
-            order = Order(n, 0, attempt, label, check.command, folder, check.timeout_s, "check")
+            order = Order(n, 0, attempt + outages, label, check.command, folder, check.timeout_s, "check")
             try:
                 report = await self._evaluate(n, of, order)
             except (DiskFault, RunnerLost) as fault:
                 raise Ended(fault_ending(fault)) from fault
             if report.outcome is Outcome.OK:
                 break
+            if report.outcome is Outcome.OUTAGE:
+                await self._wait_out(n, outages, report.words)
+                attempt, outages = attempt - 1, outages + 1
         passed = report.outcome is Outcome.OK
         self._books.note(n, "check", name=check.name, of=of.n, passed=passed, words=one_line(report.words))
         return "" if passed else f"check {check.name} failed: {report.words}"
@@ -117,13 +123,18 @@ class Bench:
             self._slot_of[n] = slot
             books.watch("evaluating", {"n": n, "slot": slot, "label": order.label, "of": candidate.n})
             try:
-                return await self._prepare(n, slot, candidate, order) or await self._run(slot, candidate, order)
+                return await self._try_out(n, slot, candidate, order) or await self._run(n, slot, candidate, order)
             finally:
                 books.watch("evaluated", {"n": n, "slot": slot})
 
-    async def _run(self, slot: int, candidate: Candidate, order: Order) -> Readout:
+    async def _run(self, n: int, slot: int, candidate: Candidate, order: Order) -> Readout:
+        """Run an order in a slot on the candidate, which is built there first if that was not done yet."""
         workspace = self._books.parts.workspace
         place = await workspace.place(slot, candidate, pristine=order.pristine)
+        if place.unbuilt:
+            if failed := await self._build(n, place, candidate, order):
+                return failed
+            place = await workspace.place(slot, candidate, pristine=order.pristine)
         if place.failed:
             return Readout(Outcome.BUILD, words=place.failed)
         try:
@@ -131,27 +142,19 @@ class Bench:
         finally:
             workspace.vacate(slot)
 
-    async def _prepare(self, n: int, slot: int, candidate: Candidate, order: Order) -> Readout | None:
-        """Build the candidate if that was not done in this slot, and try it out before its first evaluation."""
-        options = self._books.options
-        if options.build and (failed := await self._build(n, slot, candidate, order)):
-            return failed
-        first = order.kind == "evaluate" and candidate.n == n and not self._books.experiment(n).own
-        if options.quick and first:
-            quick = replace(order, label="quick", command=options.quick, kind="quick")
-            report = await self._run(slot, candidate, quick)
-            if report.outcome is not Outcome.OK:
-                return replace(report, words=f"the quick test failed: {report.words}")
-        return None
-
-    async def _build(self, n: int, slot: int, candidate: Candidate, order: Order) -> Readout | None:
-        books = self._books
-        workspace, label = books.parts.workspace, "build" if candidate.n == n else f"build-of-{candidate.n}"
-        place = await workspace.place(slot, candidate, pristine=order.pristine)
-        if place.failed:
-            return Readout(Outcome.BUILD, words=place.failed)
-        if not place.unbuilt:
+    async def _try_out(self, n: int, slot: int, candidate: Candidate, order: Order) -> Readout | None:
+        """Run the task's quick test before a candidate's first evaluation; gives how it failed."""
+        quick = self._books.options.quick
+        if not quick or order.kind != "evaluate" or candidate.n != n or self._books.experiment(n).own:
             return None
+        report = await self._run(n, slot, candidate, replace(order, label="quick", command=quick, kind="quick"))
+        if report.outcome in (Outcome.OK, Outcome.BUILD):
+            return None if report.outcome is Outcome.OK else report
+        return replace(report, words=f"the quick test failed: {report.words}")
+
+    async def _build(self, n: int, place: Place, candidate: Candidate, order: Order) -> Readout | None:
+        books, slot = self._books, place.slot
+        workspace, label = books.parts.workspace, "build" if candidate.n == n else f"build-of-{candidate.n}"
         build = replace(order, label=label, command=books.options.build, kind="build", timeout_s=self._build_limit_s())
         try:
             report = await books.parts.runner.evaluate(place, build)

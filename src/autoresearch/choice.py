@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoresearch import git
-from autoresearch.assembly import scope_of, wanted
+from autoresearch.assembly import refuse_inputs, scope_of, wanted
 from autoresearch.budget import FINISHED
 from autoresearch.checkup import reuse
 from autoresearch.comeback import REFRESH_AFTER_S
@@ -94,7 +94,7 @@ class Choice:
         """The newest unfinished run under this ruler; where all are under others, the newest, to be refused by name."""
         unfinished = [r for r in runs if r.status == "open" or self.is_raised(r)]
         same = [r for r in unfinished if r.ruler == digest]
-        newest = same or unfinished
+        newest = same or [r for r in unfinished if self.ledger.history(r.run).decided >= 0]  # the others have no numbers
         return newest[-1] if newest else None
 
     def is_raised(self, run: RunRecord) -> bool:
@@ -178,9 +178,9 @@ class Choice:
         try:
             survey.refuse_unfit(self.location, repository)
             base = self._chosen(repository)
-            survey.refuse_files(
-                repository.files(repository.tree_of(base)), repository, scope_of(self.task), self.location.prefix
-            )
+            files = repository.files(repository.tree_of(base))
+            survey.refuse_files(files, repository, scope_of(self.task), self.location.prefix)
+            refuse_inputs(self.project.folder, self.task, files, self.location.prefix)
             return base
         finally:
             repository.close()

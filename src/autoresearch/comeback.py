@@ -21,9 +21,12 @@ class Comeback:
         self._books, self._bench = books, bench
 
     def begin(self) -> None:
-        """Half a baseline of another machine does not count."""
+        """Half a baseline of another machine does not count, and one that failed is measured again."""
         history = self._books.history
-        if history.agenda.due and history.decided < 0 and history.experiments and history.experiments[0].measurements:
+        if history.decided >= 0 or not history.experiments:
+            return
+        known = history.experiments[0].measurements
+        if (history.agenda.due and known) or any(not m.ok for m in known):
             self._books.note(0, "anew")
             self._books.note(None, "fresh")
 

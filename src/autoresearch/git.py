@@ -71,6 +71,7 @@ def run(*args: str, cwd: Path | None = None, env: Mapping[str, str] | None = Non
         input=stdin,
         capture_output=True,
         check=False,
+        start_new_session=True,  # a Ctrl-C or a hang-up of the terminal is for us, not for a git that works for us
     )
     if result.returncode:
         raise _failure(args, result.stderr.decode("utf-8", "replace"))

@@ -59,10 +59,12 @@ class Project:
         """The run of that name, or the newest.
 
         Raises:
-            UnknownName: there is none.
+            UnknownName: there is none of that name. SetupError: there is none at all.
         """
         runs = ledger.runs()
-        if name is None and runs:
+        if name is None and not runs:
+            raise SetupError(f"no run in {self.folder} yet: start one with `autoresearch run`")
+        if name is None:
             return runs[-1]
         for run in runs:
             if run.run == name:

@@ -14,7 +14,7 @@ import anyio
 
 from autoresearch import git, machine, proposers
 from autoresearch.acceptance import final
-from autoresearch.assembly import Assembly, scope_of, wanted
+from autoresearch.assembly import Assembly, refuse_inputs, scope_of, wanted
 from autoresearch.books import Errand, Options, Parts, Watch
 from autoresearch.budget import Budget, Ending
 from autoresearch.choice import Choice, Wish, slots_of
@@ -58,6 +58,7 @@ class Session:
         self.project, self.wish = project, wish
         self.task = task or load(project.folder)
         check_fits(wanted(self.task), slots_of(self.task, self.wish)[0])
+        refuse_inputs(project.folder, self.task)
         if str(project.folder) not in sys.path:
             sys.path.insert(0, str(project.folder))  # for proposers named module:Class
         proposers.known(self.task.proposer[0].kind)  # before anything is recorded

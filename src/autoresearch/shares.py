@@ -162,7 +162,7 @@ def check_fits(wanted: Wanted, slots: int) -> None:
     for what, want, there in have:
         if want > there:
             at_a_time = f" for {slots} evaluations at a time" if slots > 1 else ""
-            raise SetupError(f"[evaluate] resources want {want:.0f} {what}{at_a_time}, and this machine has {there:.0f}")
+            raise SetupError(f"[evaluate] resources want {what} = {want:.0f}{at_a_time}, and this machine has {there:.0f}")
 
 
 def most_slots(wanted: Wanted) -> int:
@@ -237,8 +237,7 @@ class Ports:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as probe:  # without SO_REUSEADDR: nor has every server, and connections linger on a port
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

@@ -63,26 +63,35 @@ def test_no_python_at_all_is_said(tools: Path) -> None:
     assert "no Python 3.11 or later" in done.stderr
 
 
+INSTALL = "system_places=; install_system_packages"
+PROGRAMS = ("git", "gcc", "make", "node", "initdb", "psql", "sshd", "ssh", "ssh-keygen")
+
+
 def test_only_missing_system_packages_are_installed(tools: Path) -> None:
-    program(tools, "python3", "exit 0")
+    for name in ("python3", *PROGRAMS):
+        program(tools, name, "exit 0")
     program(tools, "id", "echo 0")
     program(tools, "apt-get", f'echo "$@" >> "{tools.parent}/asked"')
-    assert shell("install_system_packages", PATH=str(tools)).returncode == 0
-    update, install = (tools.parent / "asked").read_text().splitlines()
-    assert update.startswith("update")
-    assert install.split()[0] == "install"
-    assert install.split()[-1] == "git"
-    program(tools, "git", "exit 0")
-    assert shell("install_system_packages", PATH=str(tools)).returncode == 0
-    assert len((tools.parent / "asked").read_text().splitlines()) == 2
+    for name, packages in (("git", ["git"]), ("gcc", ["gcc", "libc6-dev"]), ("initdb", ["postgresql"])):
+        (tools / name).unlink()
+        assert shell(INSTALL, PATH=str(tools)).returncode == 0
+        update, install = (tools.parent / "asked").read_text().splitlines()
+        assert update.startswith("update")
+        assert install.split()[0] == "install"
+        assert install.split()[-len(packages) - 1 :] == ["--no-install-recommends", *packages]
+        program(tools, name, "exit 0")
+        (tools.parent / "asked").unlink()
+    assert shell(INSTALL, PATH=str(tools)).returncode == 0
+    assert not (tools.parent / "asked").exists()
 
 
 def test_missing_system_packages_are_named_to_who_cannot_install_them(tools: Path) -> None:
-    program(tools, "python3", "exit 0")
+    for name in ("python3", *PROGRAMS[1:]):
+        program(tools, name, "exit 0")
     program(tools, "id", "echo 1000")
-    done = shell("install_system_packages", PATH=str(tools))
+    done = shell(INSTALL, PATH=str(tools))
     assert done.returncode == 1
-    assert "missing: git" in done.stderr
+    assert "missing: git," in done.stderr
 
 
 @pytest.mark.parametrize(("flags", "code"), [([], 0), (["--all"], 1)])

@@ -6,17 +6,20 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.conftest import Toy, git
+from tests.integration.test_faults import quick
 
 from autoresearch.choice import Wish
-from autoresearch.errors import RepositoryError, SetupError
+from autoresearch.errors import RepositoryError, SetupError, TaskError
 from autoresearch.history import History
 from autoresearch.testing import Patch
+from autoresearch.workspace.evaluation import is_ours
 
 MakeToy = Callable[..., Toy]
 FROM_HEAD = Wish(start="HEAD")
@@ -122,6 +125,73 @@ def test_relative_link_inside_an_input_leads_to_the_candidate_where_inputs_are_m
     assert toy.history().experiments[1].value == (10 if reads_checkout else 9)
 
 
+def test_inputs_copies_and_caches_may_lie_in_one_another(project: Callable[..., Toy]) -> None:
+    evaluate = f"""{READ}
+assert pathlib.Path('data/raw/x').read_text() == '1'
+for name in ('data/dev.db', 'data/store/a', 'data/.cache/b', 'copied/y'):
+    with open(name, 'a') as file:
+        file.write('y')
+assert pathlib.Path('data/dev.db').read_text() == pathlib.Path('data/store/a').read_text() == '1y'
+print('score:', value + float(pathlib.Path('copied/fixed/z').read_text()))
+"""
+    keys = 'inputs = ["data", "./data/raw/", "copied/fixed"]\ncopy = ["data/dev.db", "data/store", "copied"]\n'
+    keys += 'cache = ["data/.cache/"]'
+    unknown = ("data/raw/x", "data/dev.db", "data/store/a", "copied/fixed/z", "copied/y")
+    toy = project(evaluate, keys, unknown=dict.fromkeys(unknown, "1"))
+    toy.run([knob(9)])
+    assert values(toy) == [11, 10]
+
+
+@pytest.mark.parametrize("name", [".", "..", "data/.."])
+def test_input_that_holds_the_project_is_refused(project: Callable[..., Toy], name: str) -> None:
+    toy = project(f"{READ}\nprint('score:', value)", f'inputs = ["{name}"]', unknown={"data/x": ""})
+    with pytest.raises(SetupError, match="which holds the project itself"):
+        toy.run([knob(9)])
+
+
+def test_copy_and_cache_of_the_whole_project_are_refused(make_toy: MakeToy) -> None:
+    task = '[task]\neditable = ["knob.txt"]\n[evaluate]\ncommand = "true"\n'
+    for key in ("copy", "cache"):
+        with pytest.raises(TaskError, match=rf"{key}\[0\]: got './', expected a file or folder in the project's folder"):
+            make_toy(task=f'{task}{key} = ["./"]\n[metric]\nname = "score"\n').run([])
+
+
+def test_input_beside_the_project_is_shown_beside_the_tree(project: Callable[..., Toy], tmp_path: Path) -> None:
+    for name in ("beside", "tmp"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "x").write_text("1")
+    evaluate = f"""{READ}
+import shutil
+score = value + float(pathlib.Path('../beside/x').read_text())
+[shutil.rmtree(p, ignore_errors=True) if p.is_dir() else p.unlink() for p in pathlib.Path().iterdir() if value == 9]
+print('score:', score)
+"""
+    toy = project(evaluate, 'inputs = ["../beside"]')
+    toy.run([knob(9), knob(8)])
+    assert values(toy) == [11, 10, 9]
+    with pytest.raises(RepositoryError, match=r"names \.\./tmp, which cannot be shown there"):
+        project(evaluate, 'inputs = ["../tmp"]').run([])
+
+
+def test_candidate_cannot_put_anything_where_an_input_or_a_copy_is_shown(project: Callable[..., Toy]) -> None:
+    names = ("extra/data/x", "extra/dev.db", "extra/store/y")
+    evaluate = f"{READ}\nprint('score:', value + sum(float(open(name).read()) for name in {names}))"
+    toy = project(
+        evaluate, 'inputs = ["extra/data"]\ncopy = ["extra/dev.db", "extra/store"]', unknown=dict.fromkeys(names, "1")
+    )
+    toy.run([knob(9, **dict.fromkeys(names, "-50")), Patch({"extra/data": "-50", "extra/store": "-50", "knob.txt": "8\n"})])
+    assert values(toy) == [13, 12, 11]
+    assert [(toy.folder / name).read_text() for name in names] == ["1", "1", "1"]
+
+
+def test_candidate_may_turn_a_folder_into_a_file_and_a_file_into_a_folder(project: Callable[..., Toy]) -> None:
+    evaluate = f"{READ}\nprint('score:', value - os.path.isfile('extra/d') - os.path.isfile('extra/f/g'))"
+    toy = project(evaluate, files={"extra/d/a": "1", "extra/d/b": "1", "extra/f": "1"})
+    first = Patch({"extra/d": "x", "extra/d/a": None, "extra/d/b": None})
+    toy.run([first, Patch({"extra/f": None, "extra/f/g": "1"})])
+    assert values(toy) == [10, 9, 8]
+
+
 # -- copies and caches -------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +235,45 @@ print('score:', value + len(rows.read_text()))
     toy = project(evaluate, 'copy = ["extra"]', files={"extra/note.txt": "tracked"}, unknown={"extra/dev.db": "1"})
     toy.run([knob(9, **{"extra/note.txt": "from the candidate"})])
     assert values(toy) == [12, 11]
+
+
+def test_copy_whose_name_overlays_have_no_room_for(project: Callable[..., Toy], tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "rows").write_text("1")
+    evaluate = f"{READ}\nopen('a:b,c/rows', 'a').write('2')\nprint('score:', value + float(open('a:b,c/rows').read()))"
+    toy = project(evaluate, 'copy = ["a:b,c"]', files={".gitignore": "a*\n"})
+    (toy.folder / "a:b,c").symlink_to(tmp_path / "far")
+    toy.moved()
+    toy.run([knob(9)])
+    assert values(toy) == [22, 21]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_overlay_of_an_ordinary_user_is_laid_over_nothing_that_others_own() -> None:
+    """The kernel refuses to copy such a file up, with "value too large"."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        for name in ("mine", "mixed"):
+            (Path(folder) / name / "deep").mkdir(parents=True)
+            os.chown(Path(folder) / name, 65534, 65534)
+            os.chown(Path(folder) / name / "deep", *((65534, 65534) if name == "mine" else (0, 0)))
+        child = os.fork()
+        if child == 0:
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            os._exit([is_ours(Path(folder) / name) for name in ("mine", "mixed")] != [True, False])
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_copy_is_not_written_through_a_link_that_a_build_made(project: Callable[..., Toy], tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "dev.db").write_text("precious")
+    evaluate = f"{READ}\nprint('score:', value + float(open('extra/sub/dev.db').read()))"
+    build = f"rm -rf extra/sub; ln -s {tmp_path}/theirs extra/sub"
+    toy = project(evaluate, f'copy = ["extra/sub/dev.db"]\nbuild = "{build}"', unknown={"extra/sub/dev.db": "1"})
+    toy.run([knob(9)])
+    assert values(toy) == [11, 10]
+    assert (tmp_path / "theirs" / "dev.db").read_text() == "precious"
 
 
 def test_cache_over_tracked_files_is_refused(project: Callable[..., Toy]) -> None:
@@ -215,6 +324,18 @@ def test_setup_that_fails_on_the_base_ends_the_run_with_its_log(project: Callabl
         toy.run([knob(9)])
 
 
+@pytest.mark.parametrize("way", ["layers", "scanned"], indirect=True)
+def test_setup_on_a_candidates_files_cannot_write_the_checkout(
+    project: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = f"{READ}\nprint('score:', value)"
+    toy = project(evaluate, 'setup = "sh lock.txt"\nsetup_if = ["lock.txt"]\nenv = ["CHECKOUT"]', files={"lock.txt": "true\n"})
+    monkeypatch.setenv("CHECKOUT", str(toy.folder))
+    toy.run([knob(9, **{"lock.txt": "echo x > $CHECKOUT/theirs.txt\n"})])
+    assert verdicts(toy.history()) == [("crash", "build")]
+    assert not (toy.folder / "theirs.txt").exists()
+
+
 # -- build -------------------------------------------------------------------------------------------------------------
 
 STEPS = "echo x >> $COUNTER; mkdir -p out target; cat knob.txt > out/made; cat target/old 2>/dev/null >> $CACHED"
@@ -251,6 +372,26 @@ def test_every_build_starts_with_the_caches_of_the_bases_and_none_without_the_ke
         assert counters[1].read_text() == seen
 
 
+@pytest.mark.parametrize("way", ["layers"], indirect=True)
+def test_run_that_goes_on_without_overlays_builds_anew(
+    project: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    measured, go = tmp_path / "measured", tmp_path / "go"
+    evaluate = f"""{READ}
+assert not os.path.lexists('gone.txt')
+if os.path.exists({str(measured)!r}) and not os.path.exists({str(go)!r}):
+    sys.exit(75)
+open({str(measured)!r}, 'w')
+print('score:', value)
+"""
+    toy = project(evaluate, 'build = "rm gone.txt"', files={"gone.txt": "x"})
+    assert toy.run([], run="one", ready=quick).reason == "outage"
+    go.touch()
+    monkeypatch.setenv("AUTORESEARCH_NAMESPACES", "off")
+    toy.run([knob(9)], run="one")
+    assert values(toy) == [10, 9]
+
+
 def test_build_that_fails_is_a_crash_with_the_compilers_last_words(project: Callable[..., Toy]) -> None:
     toy = project(f"{READ}\nprint('score:', value)", 'build = "grep -qv oops knob.txt || { echo knob.txt:1: oops; exit 1; }"')
     toy.run([Patch({"knob.txt": "oops\n"}), knob(9)], run="one")
@@ -265,6 +406,51 @@ def test_evaluation_cannot_change_what_the_next_one_finds_built(
     toy = project(BUILT + "pathlib.Path('out/made').write_text('1')\npathlib.Path('target/old').write_text('1')\n", BUILD)
     toy.run([knob(9)])
     assert [m.values["score"] for m in toy.history().experiments[0].measurements] == [10, 10]
+
+
+@pytest.mark.parametrize("way", ["layers", "scanned"], indirect=True)
+def test_evaluation_cannot_reach_what_trees_and_builds_are_made_of(
+    project: Callable[..., Toy], counters: tuple[Path, Path]
+) -> None:
+    evaluate = f"""{BUILT}
+import os
+ours = pathlib.Path(os.environ['AUTORESEARCH_RESULT']).parent
+places = [*ours.glob('builds*/**/made'), ours.parent / 'git/config', ours.parent / 'scratch/object-0']
+assert len(places) > 2
+for place in places:
+    try:
+        place.write_text('1')
+        raise SystemExit(f'{{place}} was written')
+    except OSError:
+        pass
+"""
+    toy = project(evaluate, BUILD)
+    toy.run([knob(9), knob(8)])
+    assert values(toy) == [10, 9, 8]
+
+
+def test_what_a_build_made_is_shown_just_as_it_left_it(project: Callable[..., Toy]) -> None:
+    steps = [
+        "rm gone.txt; rm -r dir; echo now a file > dir; rm file; mkdir file; echo now a folder > file/inner",
+        "mkdir -p empty/folder; mkfifo pipe; touch secret; chmod 000 secret; rm link; mkdir link; echo 1 > link/x",
+        "rm -r emptied; mkdir emptied; echo 1 > emptied/new; echo mine > replaced.json; echo mine > deleted.json",
+    ]
+    evaluate = f"""{READ}
+import stat
+assert not os.path.exists('gone.txt')
+assert open('dir').read() == 'now a file\\n' and open('file/inner').read() == 'now a folder\\n'
+assert os.path.isdir('empty/folder') and stat.S_ISFIFO(os.stat('pipe').st_mode)
+assert os.path.exists('secret') and os.listdir('link') == ['x']
+assert os.listdir('emptied') == ['new']
+assert open('replaced.json').read() == open('deleted.json').read() == 'mine\\n'
+print('score:', value)
+"""
+    names = ("gone.txt", "dir/a", "dir/b/c", "file", "emptied/old", "emptied/sub/old", "deleted.json")
+    toy = project(evaluate, f'build = "{"; ".join(steps)}"', files=dict.fromkeys(names, "x"))
+    (toy.folder / "link").symlink_to("dir")
+    toy.commit()
+    toy.run([knob(9), knob(8)])
+    assert values(toy) == [10, 9, 8]
 
 
 def test_binary_of_a_compiler_follows_its_source(project: Callable[..., Toy]) -> None:
@@ -357,6 +543,20 @@ def test_cleanup_that_fails_is_said_with_the_measurement(project: Callable[..., 
     assert "the cleanup failed: exited with 7" in toy.history().experiments[1].measurements[0].words
 
 
+def test_cleanup_comes_also_where_the_evaluation_removed_its_own_folders(
+    project: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    monkeypatch.setenv("OUTSIDE", str(outside))
+    remove = "import shutil\nshutil.rmtree(os.path.dirname(os.environ['AUTORESEARCH_RESULT']), ignore_errors=True)"
+    evaluate = f"{MADE_OUTSIDE}{remove}\nprint('score:', value)"
+    toy = project(evaluate, 'env = ["OUTSIDE"]\ncleanup = "rm $OUTSIDE/$AUTORESEARCH_ID"')
+    toy.run([knob(9)])
+    assert values(toy) == [10, 9]
+    assert list(outside.iterdir()) == []
+
+
 # -- parts and submodules ----------------------------------------------------------------------------------------------
 
 
@@ -394,6 +594,12 @@ def test_editable_file_outside_the_paths_is_refused(make_toy: MakeToy) -> None:
     toy = make_toy({"lib/knob.txt": "1", "src/a": "a"}, task=task)
     with pytest.raises(SetupError, match=r"editable names lib/knob.txt, which is in none of \[task\] paths"):
         toy.run([knob(9)])
+
+
+def test_part_that_the_base_does_not_have_is_refused(make_toy: MakeToy) -> None:
+    task = '[task]\neditable = ["knob.txt"]\npaths = ["srcc"]\n[evaluate]\ncommand = "true"\n[metric]\nname = "score"\n'
+    with pytest.raises(RepositoryError, match=r"\[task\] paths names srcc, which the base does not have"):
+        make_toy({"src/a": "a"}, task=task).run([knob(9)])
 
 
 @pytest.fixture
@@ -447,6 +653,17 @@ def test_submodule_that_was_never_fetched_is_refused_with_the_command(
     toy.moved()
     with pytest.raises(RepositoryError, match=r"git submodule update --init --recursive vendor/lib"):
         toy.run([knob(9)])
+
+
+def test_submodule_outside_the_paths_need_not_be_here(make_toy: MakeToy, with_submodule: Toy, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(with_submodule.folder), str(clone))
+    toy = Toy(clone)
+    task = (clone / "autoresearch.toml").read_text().replace("[task]", '[task]\npaths = ["src"]')
+    toy.write({"evaluate.py": f"{READ}\nprint('score:', value)", "autoresearch.toml": task, "src/a": "a"})
+    toy.commit()
+    toy.run([knob(9)])
+    assert values(toy) == [10, 9]
 
 
 # -- the checkout ------------------------------------------------------------------------------------------------------

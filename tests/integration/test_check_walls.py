@@ -300,6 +300,45 @@ def test_program_shown_as_an_input_is_found_out(make_toy: MakeToy, owner: Owner)
     assert "nothing builds it again for a candidate" in shown
 
 
+@pytest.mark.skipif(not (shutil.which("gcc") and shutil.which("make")), reason="no C compiler here")
+def test_program_in_a_cache_that_is_empty_at_first_is_built(make_toy: MakeToy, owner: Owner) -> None:
+    files = {
+        "main.c": '#include <stdio.h>\nint main(void) { printf("score: %d\\n", 5); }\n',
+        "Makefile": "build/bench: main.c\n\tmkdir -p build && gcc -o build/bench main.c\n",
+        ".gitignore": "build\n",
+    }
+    toy = make_toy(files, task=task("./build/bench", '"main.c"', 'cache = ["build"]\n'))
+    subprocess.run(["make", "-s"], cwd=toy.folder, check=True, stdout=subprocess.DEVNULL)
+    toy.moved()
+    owner.fixes(toy, 'build = "make"')
+
+
+@pytest.mark.parametrize("place", ["home", "variable"])
+def test_folder_of_a_tool_that_stands_for_others_is_shown(make_toy: MakeToy, owner: Owner, tmp_path: Path, place: str) -> None:
+    programs, there = tmp_path / "programs", owner.home / ".rustup" if place == "home" else tmp_path / "rustup"
+    programs.mkdir()
+    there.mkdir()
+    (there / "toolchain").touch()
+    look = (
+        '[ -e "${RUSTUP_HOME:-$HOME/.rustup}/toolchain" ] || { echo "rustup could not choose a version of cargo" >&2; exit 1; }'
+    )
+    (programs / "cargo").write_text(f'#!/bin/sh\n{look}\necho "score: $(cat knob.txt)"\n')
+    (programs / "cargo").chmod(0o755)
+    owner.environ["PATH"] = f"{programs}:{os.environ['PATH']}"
+    if place == "variable":
+        owner.environ["RUSTUP_HOME"] = str(there)
+    toy = make_toy(task=task("cargo"))
+    owner.fixes(toy, 'inputs = ["~/.rustup"]' if place == "home" else 'env = ["RUSTUP_HOME"]')
+
+
+def test_proposer_that_finds_nothing_to_search_is_said(make_toy: MakeToy, owner: Owner) -> None:
+    assert "knobs finds no constants to search" in owner.check(make_toy().folder, code=0)
+    toy = make_toy({"knob.py": "KNOB = 3  # knob: 0..9\n", "evaluate.py": "import knob\nprint('score:', knob.KNOB)\n"})
+    toy.write({"autoresearch.toml": task(editable='"knob.py"')})
+    toy.commit()
+    assert "no constants" not in owner.check(toy.folder, code=0)
+
+
 def test_evaluation_that_uses_no_editable_file_is_refused(make_toy: MakeToy, owner: Owner) -> None:
     toy = make_toy({"evaluate.py": "print('score: 1')\n"}, task=task())
     told = owner.check(toy.folder, "--fix", code=1)
@@ -392,3 +431,86 @@ def test_repository_without_a_commit_and_a_proposer_that_is_not_there_are_wrong_
     assert "has no commit yet" in owner.check(empty, code=2)
     toy = make_toy(task=TASK + '[proposer]\nkind = "command"\ncommand = "nowhere-to-be-found --now"\n')
     assert "[proposer] command starts 'nowhere-to-be-found'" in owner.check(toy.folder, code=2)
+
+
+def test_number_on_standard_error_is_read_with_it(make_toy: MakeToy, owner: Owner) -> None:
+    evaluate = 'import sys\nprint("score:", float(open("knob.txt").read()), file=sys.stderr)\nprint("done")\n'
+    toy = make_toy({"evaluate.py": evaluate}, task=task())
+    owner.fixes(toy, 'command = "python evaluate.py 2>&1"')
+
+
+def test_folder_that_paths_leave_out_is_added_to_them(make_toy: MakeToy, owner: Owner) -> None:
+    files = {
+        "evaluate.py": knob("import sys; sys.path.insert(0, 'libs/text'); import tokens"),
+        "libs/text/tokens.py": "x = 1\n",
+    }
+    toy = make_toy(
+        {**files, "src/a.py": "", "other/b.py": ""}, task=task().replace("\n\n[evaluate]", '\npaths = ["src"]\n\n[evaluate]')
+    )
+    owner.fixes(toy, 'paths = ["src", "libs/text"]')
+
+
+# -- coming to a run -------------------------------------------------------------------------------------------------------
+
+
+def run(toy: Toy, *flags: str, code: int = 0) -> str:
+    argv = [sys.executable, "-m", "autoresearch", "run", "-n", "1", *flags]
+    done = subprocess.run(argv, cwd=toy.folder, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_run_that_failed_before_check_mended_the_task_is_no_hindrance(make_toy: MakeToy, owner: Owner) -> None:
+    toy = make_toy({"evaluate.py": knob('pathlib.Path("data.csv").read_text()'), ".gitignore": "data.csv\n"}, task=task())
+    toy.write({"data.csv": "1\n"})
+    assert "the baseline failed" in run(toy, code=1)
+    assert "ready. next: autoresearch run\n" in owner.check(toy.folder, "--fix", code=0)
+    toy.moved()
+    assert "baseline 10" in run(toy)
+
+
+def test_baseline_that_failed_is_measured_again_by_the_next_session(make_toy: MakeToy) -> None:
+    toy = make_toy({"evaluate.py": knob('open(os.environ["DATA"])')})
+    text = task(evaluate='env = ["DATA"]\n')
+    data = toy.folder.parent / "data.csv"
+    toy.write({"autoresearch.toml": text})
+    toy.commit()
+    os.environ["DATA"] = str(data)
+    try:
+        assert "the baseline failed" in run(toy, code=1)
+        data.write_text("1")
+        assert "baseline 10" in run(toy)
+    finally:
+        del os.environ["DATA"]
+
+
+def test_check_under_another_ruler_than_the_open_runs_names_the_flag(make_toy: MakeToy, owner: Owner) -> None:
+    proposer = """[proposer]\nkind = "command"\ncommand = "sh -c 'echo 9 > knob.txt'"\n"""
+    toy = make_toy(task=task() + proposer)
+    run(toy)
+    toy.write({"autoresearch.toml": task(metric="min_effect = 0.5\n") + proposer})
+    toy.commit()
+    assert "ready. next: autoresearch run --new\n" in owner.check(toy.folder, code=0)
+    assert "(new)" in run(toy, "--new")
+
+
+def test_what_check_measured_counts_under_any_seed_where_evaluations_see_none(make_toy: MakeToy, owner: Owner) -> None:
+    toy = make_toy()
+    owner.check(toy.folder, code=0)
+    assert "baseline: 2 evaluations of `check`" in run(toy, "--seed", "1")
+
+
+def test_input_that_is_gone_is_refused_before_anything_is_recorded(make_toy: MakeToy) -> None:
+    toy = make_toy({"data/a": "1"}, task=task(evaluate='inputs = ["gone"]\n'))
+    assert "inputs names 'gone', which does not exist" in run(toy, code=2)
+    toy.write({"autoresearch.toml": task(evaluate='inputs = ["data"]\n')})
+    toy.commit()
+    told = run(toy, code=2)
+    assert "inputs names data, which git tracks" in told
+    assert "ended" not in told
+    assert (
+        "no run in"
+        in subprocess.run(
+            [sys.executable, "-m", "autoresearch", "status"], cwd=toy.folder, capture_output=True, text=True
+        ).stderr
+    )

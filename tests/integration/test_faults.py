@@ -66,6 +66,26 @@ def test_full_disk_ends_the_run_and_after_making_room_it_goes_on(
     assert toy.history("full").decided == decided + 2
 
 
+@needs_root
+def test_full_disk_while_a_build_is_kept_leaves_no_half_of_it(
+    small_disk: Path, make_toy: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The base's build leaves a cache of 400 kB, of which every later build starts with a whole copy."""
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(small_disk / "cache"))
+    monkeypatch.setattr("autoresearch.machine.free_bytes", lambda folder: 10**12)
+    evaluate = "import os\nassert os.path.getsize('target/pad') == 400_000\nprint('score:', open('knob.txt').read())\n"
+    build = "mkdir -p target; test -f target/pad || head -c 400000 /dev/zero > target/pad"
+    keys = f'command = "python evaluate.py"\nbuild = "{build}"\ncache = ["target"]\n'
+    toy = make_toy({"evaluate.py": evaluate}, task=TASK.replace('command = "python evaluate.py"\n', keys))
+    ballast = small_disk / "ballast"
+    fill(ballast, small_disk, leaving=750_000)
+    ending = toy.run([Patch({"knob.txt": "9\n"})], run="full")
+    ballast.unlink()
+    toy.run([Patch({"knob.txt": "9\n"}), Patch({"knob.txt": "8\n"})], run="full")
+    assert ending.reason == "disk"
+    assert [e.verdict.kind for e in toy.history("full").experiments if e.verdict] == [Kind.KEEP] * 3
+
+
 def fill(ballast: Path, disk: Path, *, leaving: int) -> None:
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
     with open(ballast, "wb") as file:
@@ -187,6 +207,15 @@ def test_check_of_every_keep_discards_what_fails_it(make_toy: Callable[..., Toy]
     toy.run([Patch({"knob.txt": "9\n"}), Patch({"knob.txt": "8\n", "extra/mark.txt": "x"}), Patch({"knob.txt": "7\n"})])
     verdicts = [(e.verdict.kind, e.verdict.reason) for e in toy.history().experiments if e.verdict]
     assert verdicts[1:] == [(Kind.KEEP, "better"), (Kind.DISCARD, "check"), (Kind.KEEP, "better")]
+
+
+def test_check_that_asks_to_be_tried_again_is(make_toy: Callable[..., Toy], tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    check = f"import os, sys\nflag = {str(flag)!r}\nsys.exit(0 if os.path.exists(flag) else open(flag, 'w') and 75)\n"
+    toy = make_toy({"check.py": check}, task=TASK + CHECKED.format(every=1))
+    toy.run([Patch({"knob.txt": "9\n"})], ready=quick)
+    assert toy.history().experiments[1].kept
+    assert flag.exists()
 
 
 def test_periodic_check_is_bisected_and_rolled_back(make_toy: Callable[..., Toy]) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
+import shlex
 import stat
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -385,3 +389,91 @@ def test_logs_that_cannot_be_written_are_a_disk_fault(bench: Bench) -> None:
     bench.logs.parent.touch()  # where a folder should be
     with pytest.raises(DiskFault):
         bench.run("print('score: 3')")
+
+
+# -- what an evaluation does to the folders it was lent ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variable", ["AUTORESEARCH_ARTIFACTS", "AUTORESEARCH_RESULT", "HOME", "TMPDIR"])
+def test_folder_that_an_evaluation_closed_is_opened_again(bench: Bench, variable: str) -> None:
+    name = f"os.environ['{variable}']"
+    folder = f"os.path.dirname({name})" if variable == "AUTORESEARCH_RESULT" else name
+    code = f"import os\nopen(os.environ['AUTORESEARCH_ARTIFACTS'] + '/a', 'w')\nos.chmod({folder}, 0)\nprint('score: 3')"
+    assert [bench.run(code, cleanup="true").values for _ in range(2)] == [{"score": 3}, {"score": 3}]
+    assert (bench.logs / "artifacts" / "eval-1" / "a").exists()
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="/dev/shm is not there")
+def test_pipe_among_artifacts_stays_behind_on_another_file_system(bench: Bench) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        bench.scratch = Path(other)
+        code = "import os\nos.chdir(os.environ['AUTORESEARCH_ARTIFACTS'])\nos.mkfifo('p'); open('a', 'w')\nprint('score: 3')"
+        assert bench.run(code).values == {"score": 3}
+    assert [p.name for p in (bench.logs / "artifacts" / "eval-1").iterdir()] == ["a"]
+
+
+def test_cleanup_after_a_kill_takes_no_variables_but_ours_from_what_was_left(bench: Bench) -> None:
+    slot = bench.scratch.with_name("evaluation-0")
+    slot.mkdir()
+    theirs = {"AUTORESEARCH_ID": "mine", "PATH": "/theirs", "LD_PRELOAD": "/theirs.so"}
+    (slot / "cleanup.json").write_text(json.dumps({"folder": str(slot), "slot": 0, "variables": theirs}))
+    seen = bench.scratch / "seen"
+    command = f"env > {shlex.quote(str(seen))}"
+
+    async def main() -> list[str]:
+        async with Supervisor() as supervisor:
+            around = Surroundings("one", sys.executable, cleanup=command)
+            return await LocalRunner(supervisor, around, command="true", reading=Reading(("score",))).tidy(slot.parent)
+
+    assert anyio.run(main) == []
+    assert "AUTORESEARCH_ID=mine" in seen.read_text()
+    assert "/theirs" not in seen.read_text()
+    assert not (slot / "cleanup.json").exists()
+
+
+def test_home_shows_a_folder_of_the_users_once_also_where_one_in_it_is_named(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = tmp_path / "theirs"
+    (home / ".cache" / "model").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    shown = inputs.in_home(["~/.cache/model", "~/.cache", "data"])
+    code = "os.listdir(os.path.expanduser('~/.cache'))"
+    assert bench.json(code, home=shown) == ["model"]
+    assert [p.name for p in home.rglob("*")] == [".cache", "model"]
+
+
+@pytest.mark.parametrize(
+    ("said", "last"),
+    [
+        (
+            "throw err;\n\nTypeError: x is no y\n    at f (a.js:1:2) {\n  code: 'M',\n  z: ['a']\n}\n\nNode.js v20.1.0",
+            "TypeError: x is no y",
+        ),
+        ("assertion failed\n right: 5\nnote: run with `RUST_BACKTRACE=1` environment variable", "right: 5"),
+        ("Node.js v20.1.0 is here\n", "Node.js v20.1.0 is here"),
+        ("", ""),
+    ],
+)
+def test_last_words_are_the_error_and_not_what_follows_it(said: str, last: str) -> None:
+    assert classify(replace(END, exit=1, tail=said), None)[1].partition("; last line: ")[2] == last
+
+
+def test_inputs_that_are_guarded_and_take_long_to_look_at_are_looked_at_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "QUICK_S", -1.0)
+    (tmp_path / "a").write_text("1")
+    manifest = inputs.Manifest([tmp_path])
+    assert manifest.changed(guarded=True) == ""
+    manifest._next = math.inf  # as after a look that took long
+    (tmp_path / "a").write_text("22")
+    assert manifest.changed(guarded=True) == ""
+    assert manifest.changed() == str(tmp_path / "a")
+
+
+def test_number_on_standard_error_is_named_with_what_reads_it(bench: Bench) -> None:
+    report = bench.run("import sys; print('epoch 1'); print('score: 0.5', file=sys.stderr)")
+    assert report.outcome is Outcome.NO_MEASUREMENT
+    assert "no number named score on standard output: it is on standard error" in report.words
+    assert "put 2>&1 behind the command" in report.words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -153,6 +154,17 @@ with socket.create_server(("127.0.0.1", int(os.environ["AUTORESEARCH_PORT"]))):
 def test_each_slot_can_serve_on_its_port_time_after_time(tmp_path: Path) -> None:
     reports = evaluate(tmp_path, SERVE, Share(), slots=(0, 1, 0, 1))
     assert [r.values.get("score") for r in reports] == [0, 1, 0, 1]
+
+
+def test_port_on_which_connections_linger_is_not_given_again() -> None:
+    ports = Ports()
+    port = ports.of(0)
+    with socket.create_server(("127.0.0.1", port)) as server:
+        client = socket.create_connection(("127.0.0.1", port))
+        server.accept()[0].close()  # who closes first waits
+        client.close()
+    with socket.socket() as plain:  # as a server that knows nothing of SO_REUSEADDR
+        plain.bind(("127.0.0.1", ports.of(0)))
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------

@@ -78,3 +78,13 @@ def test_stream_is_covered_wherever_it_is_cut(parts: list[bytes], data: st.DataO
     pieces = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
     shown = b"".join(cover.feed(piece) for piece in pieces) + cover.feed(b"", last=True)
     assert shown == whole.replace(b"tok-12345", b"***")
+
+
+@given(st.lists(st.sampled_from([b"tok-", b"12345", b"tok-12345", b"678", b"x"]), max_size=30), st.data())
+def test_longer_text_is_covered_whole_where_a_shorter_one_is_its_beginning(parts: list[bytes], data: st.DataObject) -> None:
+    whole = b"".join(parts)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=10)))
+    cover = Cover([["tok-12345678", "***LONG***"], ["tok-12345", "***SHORT***"]])
+    pieces = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+    shown = b"".join(cover.feed(piece) for piece in pieces) + cover.feed(b"", last=True)
+    assert shown == whole.replace(b"tok-12345678", b"***LONG***").replace(b"tok-12345", b"***SHORT***")

@@ -44,6 +44,7 @@ def hints(tried: Tried, task: Task, near: Surroundings) -> Iterator[Change]:
         *_programs(text, task, near),
         *_files(tried, text, task, near),
         *_variables(text, task, near),
+        *_parts(text, task, near),
         *_makes_environments(task, near),
         *_databases(text, task, near),
     ):
@@ -74,8 +75,7 @@ def _files(tried: Tried, text: str, task: Task, near: Surroundings) -> Iterator[
     words = tokens(text)
     for token in words:
         for name in _places(token, tried, near):
-            if name.rstrip("/") not in known:
-                yield from _show(name, token, task, near)
+            yield from (_made if name.rstrip("/") in known else _show)(name, token, task, near)
     for token in words[:200]:  # only the file's own name, or a path from another folder
         for entry in near.unknown[:200]:
             bare = entry.rstrip("/")
@@ -115,16 +115,38 @@ def _in_project(path: str, near: Surroundings) -> list[str]:
 
 def _show(name: str, token: str, task: Task, near: Surroundings) -> Iterator[Change]:
     """Ways to have a file that git does not know: built, where it is what a build makes; else shown as an input."""
+    yield from _made(name, token, task, near)
     path = near.project / os.path.expanduser(name)
     because = f"the command looks for {token}, which git does not know"
-    if not name.startswith("~") and is_built(path) and near.build and not task.evaluate.build:
-        yield (Mend("evaluate", "build", near.build, because=f"{because} and `{near.build}` makes", kind="build"),)
     if not near.protected and is_database(path):
         yield (Mend("evaluate", "copy", add=name, because=because, kind="copy"),)
         return
     if name.startswith("~"):
         because = f"the command looks for {name}, and an evaluation has a HOME of its own"
     yield (Mend("evaluate", "inputs", add=name, because=because, kind="home" if name.startswith("~") else "file"),)
+
+
+def _made(name: str, token: str, task: Task, near: Surroundings) -> Iterator[Change]:
+    """The build, where it makes the file; also of one that lies in a cache, which is empty at first."""
+    if not name.startswith("~") and is_built(near.project / name) and near.build and not task.evaluate.build:
+        because = f"the command looks for {token}, which git does not know and `{near.build}` makes"
+        yield (Mend("evaluate", "build", near.build, because=because, kind="build"),)
+
+
+def _parts(text: str, task: Task, near: Surroundings) -> Iterator[Change]:
+    """The folder of a tracked file that [task] paths leaves out, where the command looks for a file or module of its name."""
+    if not task.task.paths:
+        return
+    shown = [os.path.normpath(part) for part in task.task.paths]
+    wanted = {name.split(".")[0] for name in _MODULE.findall(text)} | {os.path.basename(t) for t in tokens(text)[:40]}
+    for path in near.tracked:
+        folder, name = os.path.split(path)
+        stem = name.removesuffix(".py")
+        found = os.path.basename(folder) if name == "__init__.py" else name if name in wanted else stem
+        folder = os.path.dirname(folder) if name == "__init__.py" else folder
+        if found in wanted and folder and not any(f"{folder}/".startswith(f"{part}/") for part in shown):
+            because = f"the command looks for {found}, which lies in {folder}, outside [task] paths"
+            yield (Mend("task", "paths", add=folder, because=because, kind="file"),)
 
 
 # -- modules and programs -------------------------------------------------------------------------------------------------
@@ -180,8 +202,12 @@ def _makes_environments(task: Task, near: Surroundings) -> Iterator[Change]:
     """`uv run` makes an environment in each tree, without what the owner's HOME has of it."""
     if makes_environment(task):
         words = "`uv run` makes an environment for each evaluation; a set-up makes it once, with what your HOME has of it"
-        command = "uv sync --frozen" if (near.project / "uv.lock").is_file() else "uv sync"
-        yield (Mend("evaluate", "setup", command, because=words, kind="setup"),)
+        yield (_sync(near, words),)
+
+
+def _sync(near: Surroundings, because: str) -> Mend:
+    command = "uv sync --frozen" if (near.project / "uv.lock").is_file() else "uv sync"
+    return Mend("evaluate", "setup", command, because=because, kind="setup")
 
 
 def makes_environment(task: Task) -> bool:
@@ -242,8 +268,15 @@ _TOOLS = (
 
 def _tools(text: str, task: Task, near: Surroundings) -> Iterator[Change]:
     for words, folder in _TOOLS:
-        if re.search(rf"\b(?:{words})\b", text) and (near.home / folder).is_dir() and f"~/{folder}" not in task.evaluate.inputs:
-            because = f"{words.split('|')[-1]} looks into ~/{folder}, and an evaluation has a HOME of its own"
+        if not re.search(rf"\b(?:{words})\b", text):
+            continue
+        tool = words.split("|")[-1]
+        for name in (f"{tool.upper()}_{end}" for end in ("HOME", "ROOT", "DIR", "DATA_DIR")):
+            if name in near.environ and name not in task.evaluate.env:
+                because = f"{tool} looks into the folder that {name} names"
+                yield (Mend("evaluate", "env", add=name, because=because, kind="variable"),)
+        if (near.home / folder).is_dir() and f"~/{folder}" not in task.evaluate.inputs:
+            because = f"{tool} looks into ~/{folder}, and an evaluation has a HOME of its own"
             yield (Mend("evaluate", "inputs", add=f"~/{folder}", because=because, kind="home"),)
 
 
@@ -292,22 +325,27 @@ def _written(tried: Tried, text: str, task: Task, near: Surroundings) -> Iterato
     if tried.readout.outcome is Outcome.TAMPERING:
         for name in inputs:
             if str((near.project / name).resolve()) in tried.readout.words:
-                yield from _writable(name, near)
+                yield from _writable(name, task, near)
         return
     if not _READONLY.search(text):
         return
     rows = "\n".join(row for row in text.splitlines() if _READONLY.search(row))
     for name in inputs:
         if any(t == name or f"{t}/".startswith(f"{name}/") or f"/{name}/" in f"{t}/" for t in tokens(rows)):
-            yield from _writable(name, near)
+            yield from _writable(name, task, near)
     for name in inputs:
         if is_database(near.project / name):
-            yield from _writable(name, near)
+            yield from _writable(name, task, near)
 
 
-def _writable(name: str, near: Surroundings) -> Iterator[Change]:
+def _writable(name: str, task: Task, near: Surroundings) -> Iterator[Change]:
     because = f"the command writes {name}, and inputs are read-only"
     out = Mend("evaluate", "inputs", drop=name, because=because)
+    if name in near.environments and re.search(r"\buv run\b", task.evaluate.command) and not task.evaluate.setup:
+        yield (
+            out,
+            _sync(near, f"`uv run` brings {name} up to date, and inputs are read-only; a set-up makes one for each tree"),
+        )
     copy = Mend("evaluate", "copy", add=name, because=because, kind="copy")
     if (near.project / name).is_dir() and (os.path.basename(name).lstrip(".") in _CACHES or "cache" in name):
         yield (out, Mend("evaluate", "cache", add=name, because=because, kind="cache"))

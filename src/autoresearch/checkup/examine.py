@@ -15,6 +15,7 @@ from autoresearch.checkup import breakage, forecast, mend, reading, reuse, sprea
 from autoresearch.checkup.breakage import Breakage
 from autoresearch.checkup.causes import Change, makes_environment
 from autoresearch.checkup.findings import Findings, Line, Passed, bounds, problems_of
+from autoresearch.checkup.forecast import Sweep
 from autoresearch.checkup.measure import Listener, Say, Sealed, Subject, Tried
 from autoresearch.checkup.surroundings import Surroundings, first_word, look
 from autoresearch.checkup.unused import Cause
@@ -84,6 +85,7 @@ async def examine(subject: Subject, text: str, wish: Wish, say: Say) -> Findings
     """Check a task, find what it needs, and with `fix` write that into its file."""
     async with Listener() as supervisor:
         await supervisor.start()
+        await Sealed(subject, text, supervisor).assembly.tidy(supervisor)  # after a check that was killed
         protected = bool(supervisor.namespaces)
         near = look(subject.paths.project, subject.python, scope_of(subject.task), protected=protected)
         return await Examination(subject, near, supervisor, wish, say).run(text)
@@ -215,6 +217,7 @@ class Examination:
         values = measured.values(metric.name)
         guards = bounds(sealed.options.guards, [t.readout.values for t in measured.tried])
         noise = spread.spread(values)
+        sweep = forecast.sweep(sealed, sum(measured.durations) / len(measured.durations))
         problems = [*_unnoticed(noticed, causes), *problems_of(guards, checks, quick)]
         return Findings(
             metric.name,
@@ -235,13 +238,18 @@ class Examination:
                 [t.took_s for t in measured.tried], task, noisy=not noise.exact, build_s=self._took("build") or 0.0
             ),
             price=forecast.price(task),
-            sweep=forecast.sweep(sealed, sum(measured.durations) / len(measured.durations)),
+            sweep=sweep,
             problems=tuple(problems),
-            warnings=tuple(self._warnings(noticed, measured, task)),
+            warnings=tuple(self._warnings(noticed, measured, task, sweep)),
         )
 
-    def _warnings(self, noticed: Breakage, measured: Measured, task: Task) -> list[str]:
+    def _warnings(self, noticed: Breakage, measured: Measured, task: Task, sweep: Sweep) -> list[str]:
         found = []
+        if task.proposer[0].kind == "knobs" and not sweep.knobs:
+            found.append(
+                "the proposer knobs finds no constants to search in the editable files, and a run would end at once: "
+                "write some (RATE = 0.1  # knob: 0..1), or let a program of yours propose ([proposer] command)"
+            )
         if noticed.ok and noticed.unused:
             found.append(
                 f"the evaluation does not notice a change of {', '.join(noticed.unused)}: take it out of [task] editable"

@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 from autoresearch.checkup.measure import Tried
 from autoresearch.checkup.mend import Mend
 from autoresearch.records import Outcome
+from autoresearch.runners import numbers as numbers_reader
 from autoresearch.runners.formats import Found
 from autoresearch.taskfile import Task
 
@@ -19,6 +20,9 @@ def hints(tried: Tried, task: Task) -> Iterator[tuple[Mend, ...]]:
     """Ways to read a number from what the evaluation left, the likeliest first."""
     if tried.readout.outcome is not Outcome.NO_MEASUREMENT:
         return
+    if numbers_reader.ON_STANDARD_ERROR in tried.readout.words and "2>&1" not in task.evaluate.command:
+        because = f"{task.metric.name} is printed on standard error, which is not read"
+        yield (Mend("evaluate", "command", f"{task.evaluate.command} 2>&1", because=because, kind=_KIND),)
     if "different values" in tried.readout.words:
         because = f"{task.metric.name} is printed more than once with different values; the last one is the result"
         yield (Mend("metric", "take", "last", because=because, kind=_KIND),)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch import machine
+from autoresearch.acceptance.single_run import seed_for
+from autoresearch.contracts import Settings
 from autoresearch.paths import ProjectPaths
 from autoresearch.records import Outcome, Readout
 from autoresearch.taskfile import Task, ruler
@@ -63,10 +65,15 @@ def load(paths: ProjectPaths, task: Task, *, base_tree: str, seed: int | None, p
     """
     try:
         body = json.loads(paths.measured.read_text(encoding="utf-8"))
-        fresh = 0 <= now - body["at"] <= AGE_S and seed in (None, body["seed"])
+        same_seed = seed in (None, body["seed"]) or not task.evaluate.seed_env  # without it no evaluation sees a seed
+        fresh = 0 <= now - body["at"] <= AGE_S and same_seed
         if not fresh or any(body[key] != value for key, value in _key(paths, task, base_tree, python).items()):
             return None
-        return Measured(body["seed"], body["at"], {int(key): _readout(row) for key, row in body["readouts"].items()})
+        readouts = {int(key): _readout(row) for key, row in body["readouts"].items()}
+        if seed not in (None, body["seed"]):
+            settings = Settings(task.metric.name, seed=seed)
+            readouts = {seed_for(settings, 0, i): readout for i, readout in enumerate(readouts.values())}
+        return Measured(body["seed"] if seed is None else seed, body["at"], readouts)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

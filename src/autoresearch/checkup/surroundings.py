@@ -75,6 +75,11 @@ class Surroundings:
         return os.path.relpath(folder / name, self.project)
 
     @cached_property
+    def tracked(self) -> tuple[str, ...]:
+        """Every file of the repository that git knows, relative to the project's folder."""
+        return tuple(os.fsdecode(git.run("ls-files", "-z", ":/", cwd=self.project)).split("\0")[:-1])
+
+    @cached_property
     def build(self) -> str:
         """The command that builds this kind of project, or ``."""
         package = self.project / "package.json"

@@ -23,7 +23,7 @@ from autoresearch.errors import ungrouped
 from autoresearch.lock import OwnerLock
 from autoresearch.project import Project
 from autoresearch.report import show_number
-from autoresearch.taskfile import FILE, load
+from autoresearch.taskfile import FILE, load, ruler
 from autoresearch.taskfile.units import show_seconds
 from autoresearch.workspace import survey
 from autoresearch.workspace.tree import remove
@@ -52,7 +52,8 @@ def check_task(folder: Path, *, as_json: bool, yes: bool, fix: bool = False, aa:
     if as_json:
         sys.stdout.write(json.dumps({**found.as_json(), "notices": notices}, ensure_ascii=False) + "\n")
     else:
-        sys.stdout.write("\n".join([*lines(found, fix=fix), *notices, _last(found, fix=fix)]) + "\n")
+        last = _last(found, fix=fix, run=f"autoresearch run{_flags(project)}")
+        sys.stdout.write("\n".join([*lines(found, fix=fix), *notices, last]) + "\n")
     return 0 if found.ready else 1
 
 
@@ -214,9 +215,21 @@ def _mends(found: Findings, *, fix: bool) -> list[str]:
     return [head, *(f"  {row.line}   # because {row.because}" if row.because else f"  {row.line}" for row in found.lines)]
 
 
-def _last(found: Findings, *, fix: bool) -> str:
+def _flags(project: Project) -> str:
+    """What `run` needs where an unfinished run has another ruler than the task now."""
+    if not project.paths.ledger.is_file():
+        return ""
+    ledger, digest = project.ledger(read_only=True), ruler(load(project.folder))[0]
+    try:
+        is_open = [r for r in ledger.runs() if r.status == "open" and ledger.history(r.run).decided >= 0]
+    finally:
+        ledger.close()
+    return " --new" if is_open and all(r.ruler != digest for r in is_open) else ""
+
+
+def _last(found: Findings, *, fix: bool, run: str) -> str:
     if found.ready:
-        return "ready. next: autoresearch run"
+        return f"ready. next: {run}"
     if found.lines and not found.problems:
         return "not ready as the file stands; with these lines it is: autoresearch check --fix"
     return "not ready: mend this and run `autoresearch check` again"

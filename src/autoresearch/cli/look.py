@@ -212,7 +212,10 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
         return
     verdict = f"{e.verdict.kind.value} ({e.verdict.reason}): {e.verdict.words}" if e.verdict else f"open ({e.stage})"
     _print(f"experiment {n} of run {run}: {verdict}")
-    _print(f"{e.operation} on {', '.join(map(str, e.parents)) or 'nothing'} by {e.proposer or 'the owner'}: {e.description}")
+    if n:
+        _print(f"{e.operation} on {', '.join(map(str, e.parents))} by {e.proposer or 'the owner'}: {e.description}")
+    else:
+        _print("the base as the owner committed it")
     if e.origin is not None:
         _print(f"the candidate of experiment {e.origin}, tried again")
     if e.rolled_back:
@@ -221,7 +224,8 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
     for m in e.measurements:
         values = ", ".join(f"{k} {show_number(v)}" for k, v in m.values.items()) or f"{m.outcome.value}: {m.words}"
         memory = f" · {m.peak_mb:.0f} MB ({m.memory_from})" if m.peak_mb is not None else ""
-        _print(f"  {m.phase} {m.arm} (experiment {m.of}, seed {m.seed}): {values} · {show_seconds(m.duration_s)}{memory}")
+        what = m.phase if m.phase == m.arm else f"{m.phase} {m.arm}"
+        _print(f"  {what} (experiment {m.of}, seed {m.seed}): {values} · {show_seconds(m.duration_s)}{memory}")
     _print(*(f"  {note}" for note in e.notes))
     if e.commit:
         _print(f"candidate {e.commit[:10]} · refs/autoresearch/{run}/{n}")

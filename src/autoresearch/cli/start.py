@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -25,7 +27,8 @@ from autoresearch.project import Project
 from autoresearch.report import last_lines
 from autoresearch.session import Session
 from autoresearch.taskfile import FILE, Task
-from autoresearch.taskfile.units import seconds
+from autoresearch.taskfile.units import seconds, show_seconds
+from autoresearch.text import counted
 
 DETACHED = "AUTORESEARCH_DETACHED"  # in the environment of a run that works in the background
 
@@ -71,12 +74,16 @@ def work(session: Session, flags: Flags, first: Sequence[str], last: Callable[[]
 
 
 def _first_lines(session: Session) -> list[str]:
+    wish = session.wish
+    walls = [counted(wish.experiments, "experiment")] if wish.experiments else []
+    walls += [show_seconds(wish.time_s)] if wish.time_s else []
     return first_lines(
         session.task,
         session.history,
         is_new=session.is_new,
         notices=session.notices,
         proposer=session.task.proposer[0].kind,
+        session=walls,
     )
 
 
@@ -142,17 +149,17 @@ def confirmer(yes: bool) -> Callable[[str], bool] | None:
 
 async def _work(session: Session, flags: Flags, first: Sequence[str], last: Callable[[], Sequence[str]]) -> int:
     began: list[Loop] = []
-    view = _view(session, flags, lambda: began[0].books.spending.left_s() if began else None)
+    output = session.project.paths.run(session.run.run).output
+    view = _Steady(_view(session, flags, lambda: began[0].books.spending.left_s() if began else None), output)
     view.begin(first)
     signals: list[int] = []
     code = 2
     try:
         with ungrouped():
-            output = session.project.paths.run(session.run.run).output
             ending = await _with_signals(session, view, began, signals, output)
         code = 128 + signals[0] if signals and ending.reason == "signal" else ending.code
     finally:
-        view.end(last(), code)
+        view.end(last() if began else (), code)
     return code
 
 
@@ -170,6 +177,30 @@ def _view(session: Session, flags: Flags, left_s: Callable[[], float | None]) ->
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         return Live(session.task, session.history, left_s)
     return Lines(session.history)
+
+
+class _Steady:
+    """A view that outlives whoever reads it, as an ssh connection that breaks: what is said then goes into the run's folder."""
+
+    def __init__(self, view: View, output: Path) -> None:
+        self._view, self._output = view, output
+
+    def begin(self, lines: Sequence[str]) -> None:
+        self._show(lambda: self._view.begin(lines))
+
+    def saw(self, what: str, details: Mapping[str, Any]) -> None:
+        self._show(lambda: self._view.saw(what, details))
+
+    def end(self, lines: Sequence[str], code: int) -> None:
+        self._show(lambda: self._view.end(lines, code))
+
+    def _show(self, show: Callable[[], None]) -> None:
+        try:
+            show()
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            _turn_output(self._output)
 
 
 async def _hear_signals(
@@ -198,7 +229,7 @@ async def _hear_signals(
 
 
 def _turn_output(output: Path) -> None:
-    """The terminal is gone: what is still said goes into the run's folder."""
+    """Whoever read is gone: what is still said goes into the run's folder."""
     try:
         fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError:

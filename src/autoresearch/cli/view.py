@@ -26,8 +26,10 @@ class View(Protocol):
     def end(self, lines: Sequence[str], code: int) -> None: ...
 
 
-def first_lines(task: Task, history: History, *, is_new: bool, notices: Sequence[str], proposer: str) -> list[str]:
-    """What a run says before it starts, as far as it is known then."""
+def first_lines(
+    task: Task, history: History, *, is_new: bool, notices: Sequence[str], proposer: str, session: Sequence[str] = ()
+) -> list[str]:
+    """What a run says before it starts, as far as it is known then; `session` are the walls of this session."""
     run = history.run
     assert run is not None
     better = "lower" if run.direction == "minimize" else "higher"
@@ -37,10 +39,11 @@ def first_lines(task: Task, history: History, *, is_new: bool, notices: Sequence
     walls += [counted(budget.evaluations, "evaluation")] if budget.evaluations else []
     walls += [f"{budget.cost_usd:.2f} USD"] if budget.cost_usd else []
     walls += [f"{budget.tokens} tokens"] if budget.tokens else []
+    here = f" (this session: {', '.join(session)})" if session else ""
     lines = [
         f"run {run.run} ({'new' if is_new else 'goes on'}) of {run.task} · edits {', '.join(task.task.editable)} · "
         f"{run.metric}, {better} is better",
-        f"budget: {', '.join(walls) or 'none'} · proposer: {proposer} · seed {run.seed} · python: {run.python}",
+        f"budget: {', '.join(walls) or 'none'}{here} · proposer: {proposer} · seed {run.seed} · python: {run.python}",
         f"your checkout stays as it is · result: branch autoresearch/{run.run} · stop: Ctrl-C (goes on later)",
     ]
     return [*lines, *notices]

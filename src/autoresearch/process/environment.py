@@ -111,10 +111,15 @@ def remove(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         folder.unlink(missing_ok=True)
         return
+    open_up(folder)
+    shutil.rmtree(folder)
+
+
+def open_up(folder: Path) -> None:
+    """Take a folder and all in it into our hands again, whatever was done to their permissions."""
     os.chmod(folder, 0o700)
     for root, folders, _ in os.walk(folder):
         for name in folders:
             path = os.path.join(root, name)
             if not os.path.islink(path):
                 os.chmod(path, 0o700)
-    shutil.rmtree(folder)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import resource
 import select
 import signal
@@ -45,26 +46,35 @@ class Cover:
     """Replaces texts in a stream of bytes, also where one is cut in two by the reading."""
 
     def __init__(self, pairs: list[list[str]]) -> None:
-        self._pairs = [(text.encode(), cover.encode()) for text, cover in pairs]
-        self._longest = max((len(text) for text, _ in self._pairs), default=1)
+        self._covers = {text.encode(): cover.encode() for text, cover in pairs}
+        longest_first = sorted(self._covers, key=len, reverse=True)
+        self._pattern = re.compile(b"|".join(map(re.escape, longest_first)))
         self._held = b""
 
     def feed(self, data: bytes, *, last: bool = False) -> bytes:
-        """What may be shown; what could be the beginning of a text is held until more is known."""
-        if not self._pairs:
+        """What may be shown; what could be the beginning of a text, or of a longer one, is held until more is known."""
+        if not self._covers:
             return data
-        data = self._held + data
-        for text, cover in self._pairs:
-            data = data.replace(text, cover)
-        keep = 0 if last else self._begun(data)
-        self._held = data[len(data) - keep :]
-        return data[: len(data) - keep]
+        data, shown, at = self._held + data, bytearray(), 0
+        while True:
+            begun = len(data) if last else self._begun(data, at)
+            found = self._pattern.search(data, at)
+            if found is None or found.start() >= begun:
+                self._held = data[begun:]
+                return bytes(shown + data[at:begun])
+            shown += data[at : found.start()] + self._covers[found[0]]
+            at = found.end()
 
-    def _begun(self, data: bytes) -> int:
-        for size in range(min(self._longest - 1, len(data)), 0, -1):
-            if any(text.startswith(data[-size:]) for text, _ in self._pairs):
-                return size
-        return 0
+    def _begun(self, data: bytes, at: int) -> int:
+        """Where the earliest text begins that the end of the data may be the beginning of."""
+        earliest = len(data)
+        for text in self._covers:
+            start = data.find(text[:1], max(at, len(data) - len(text) + 1))
+            while 0 <= start < earliest:
+                if text.startswith(data[start:]):
+                    earliest = start
+                start = data.find(text[:1], start + 1)
+        return earliest
 
 
 class Output:

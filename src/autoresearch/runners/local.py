@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from autoresearch.contracts import Place
 from autoresearch.errors import DiskFault
 from autoresearch.masking import NOTHING, Mask
 from autoresearch.process import Exit, Job, Supervisor
-from autoresearch.process.environment import SEALED, Openings, argv, clean, remove, renew
+from autoresearch.process.environment import SEALED, Openings, argv, clean, open_up, remove, renew
 from autoresearch.records import Layer, Order, Outcome, Readout
 from autoresearch.runners import numbers
 from autoresearch.runners.inputs import Manifest
@@ -103,14 +104,22 @@ class LocalRunner:
         argv_ = argv(order.command or self._command, self._around.python)
         job = self._job(argv_, place, env, timeout_s=order.timeout_s, log=log)
         if not self._around.cleanup or order.kind == "build":
-            return self._report(await self._supervisor.run(job), order, place, result, log, artifacts)
+            return self._report(await self._run(job, place), order, place, result, log, artifacts)
         self._mark(place, own)
         try:
-            report = self._report(await self._supervisor.run(job), order, place, result, log, artifacts)
+            report = self._report(await self._run(job, place), order, place, result, log, artifacts)
         finally:
             with anyio.CancelScope(shield=True):
                 words = await self._clean_up(place, env, order.folder)
         return replace(report, words=report.words or words)
+
+    async def _run(self, job: Job, place: Place) -> Exit:
+        """Run a job; its scratch folder is open to us afterwards, whatever the job did to it."""
+        try:
+            return await self._supervisor.run(job)
+        finally:
+            if place.scratch is not None and place.scratch.is_dir() and not place.scratch.is_symlink():
+                os.chmod(place.scratch, 0o700)
 
     def _own_variables(self, place: Place, order: Order, result: Path, artifacts: Path) -> dict[str, str]:
         again = f"-{order.attempt}" if order.attempt > 1 else ""
@@ -164,13 +173,13 @@ class LocalRunner:
     async def _clean_up(self, place: Place, env: Mapping[str, str], folder: Path | None) -> str:
         """Run the task's cleanup; gives words if it failed."""
         assert place.scratch is not None
-        for mount in place.mounts:
-            if isinstance(mount, Layer):  # a work folder cannot be used twice
-                remove(mount.work)
-                mount.work.mkdir()
+        try:
+            _stand_again(place)
+        except OSError as error:
+            return f"the cleanup failed: cannot make {error.filename} again: {error.strerror}"
         log = folder / "cleanup.log" if folder else None
         argv_ = argv(self._around.cleanup, self._around.python)
-        end = await self._supervisor.run(self._job(argv_, place, env, timeout_s=_CLEANUP_LIMIT_S, log=log))
+        end = await self._run(self._job(argv_, place, env, timeout_s=_CLEANUP_LIMIT_S, log=log), place)
         outcome, words = classify(end, _CLEANUP_LIMIT_S)
         (place.scratch / _MARK).unlink(missing_ok=True)
         return "" if outcome is Outcome.OK else f"the cleanup failed: {self._around.mask.cover(words)}"
@@ -181,8 +190,10 @@ class LocalRunner:
         for mark in sorted(cache.glob(f"evaluation-*/{_MARK}")):
             try:
                 body = json.loads(mark.read_text(encoding="utf-8"))
-                folder, slot, own = Path(body["folder"]), int(body["slot"]), dict(body["variables"])
-            except (OSError, ValueError, KeyError, TypeError):
+                slot = int(body["slot"])
+                own = {name: str(value) for name, value in body["variables"].items() if self._is_own(name)}
+                folder = mark.parent / Path(body["folder"]).relative_to(mark.parent)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 mark.unlink(missing_ok=True)
                 continue
             place = Place(folder if folder.is_dir() else mark.parent, mark.parent, slot)
@@ -191,6 +202,10 @@ class LocalRunner:
             mark.unlink(missing_ok=True)
         return failed
 
+    def _is_own(self, name: str) -> bool:
+        """Whether we set a variable: the evaluation could write the word that was left of it."""
+        return name.startswith("AUTORESEARCH_") or name == self._around.seed_env
+
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def _report(self, end: Exit, order: Order, place: Place, result: Path, log: Path | None, artifacts: Path) -> Readout:
@@ -198,7 +213,7 @@ class LocalRunner:
             _keep_artifacts(artifacts, order.folder / "artifacts" / order.label)
         outcome, words = classify(end, order.timeout_s)
         values: dict[str, float] = {}
-        tampered = self._manifest.changed()
+        tampered = self._manifest.changed(guarded=bool(self._supervisor.namespaces))
         if tampered:
             outcome, words = Outcome.TAMPERING, f"the evaluation changed the input {tampered}"
         elif outcome is Outcome.OK and order.kind == "evaluate":
@@ -206,6 +221,8 @@ class LocalRunner:
                 values = self._read(end, place, result)
             except numbers.NoNumber as error:
                 outcome, words = Outcome.NO_MEASUREMENT, str(error)
+                if isinstance(error, numbers.NotThere) and self._is_in(end.tail):
+                    words = f"no number named {error.name} on standard output: {numbers.ON_STANDARD_ERROR}"
                 if end.stdout_bytes > len(end.stdout.encode("utf-8", "replace")):
                     words += f" (only the last {len(end.stdout)} characters of {end.stdout_bytes} bytes were looked at)"
         name = f"{order.folder.name}/{log.name}" if log is not None and order.folder is not None else ""
@@ -222,6 +239,14 @@ class LocalRunner:
             words=self._around.mask.cover(words),
             limit_by=end.limit_by,
         )
+
+    def _is_in(self, text: str) -> bool:
+        """Whether the metric could be read from a text, as from standard output."""
+        reading = self._reading
+        try:
+            return bool(numbers.read(text, reading.names[:1], take="last", pattern=reading.pattern, unit=reading.unit))
+        except numbers.NoNumber:
+            return False
 
     def _read(self, end: Exit, place: Place, result: Path) -> dict[str, float]:
         outside = {"wall_s": end.duration_s, "cpu_s": end.cpu_s, "peak_mb": end.peak_mb}
@@ -250,26 +275,63 @@ class LocalRunner:
         return found
 
 
+def _stand_again(place: Place) -> None:
+    """Make the folders that a job starts with once more, whatever the last one did to them.
+
+    Raises:
+        OSError: a file of its own is in the way.
+    """
+    assert place.folder is not None
+    assert place.scratch is not None
+    for mount in place.mounts:
+        if isinstance(mount, Layer):  # a work folder cannot be used twice
+            remove(mount.work)
+            mount.work.mkdir(parents=True)
+            mount.upper.mkdir(parents=True, exist_ok=True)
+    for folder in (place.folder, place.scratch / "home", place.scratch / "tmp"):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def _keep_artifacts(found: Path, kept: Path) -> None:
     """Move what an evaluation left to the experiment's folder.
 
     Raises:
         DiskFault: no space there.
     """
-    if found.is_symlink() or not found.is_dir() or not os.listdir(found):
+    if found.is_symlink() or not found.is_dir():
         return
     try:
+        open_up(found)
+        if not os.listdir(found):
+            return
         remove(kept)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(found, kept)
+        shutil.move(found, kept, copy_function=_copy_plain)
     except (OSError, shutil.Error) as error:
         raise DiskFault(f"cannot keep the artifacts in {kept}: {error}") from error
+
+
+def _copy_plain(source: str, target: str) -> str:
+    """Copy a file to another file system; a pipe, a socket or a file that nobody may read stays behind."""
+    if os.path.isfile(source) and os.access(source, os.R_OK):
+        shutil.copy2(source, target)
+    return target
+
+
+def _last_words(tail: str) -> str:
+    """The last line that was printed; node and Rust say more after the error itself."""
+    said = [line.strip() for line in tail.splitlines() if line.strip()]
+    if said and said[-1].startswith("note: run with `RUST_BACKTRACE"):
+        said.pop()
+    if said and re.match(r"Node\.js v\d", said[-1]):
+        return next((line for line in reversed(said) if re.match(r"(?:Uncaught )?\w*Error\b", line)), said[-1])
+    return said[-1] if said else ""
 
 
 def classify(end: Exit, limit_s: float | None) -> tuple[Outcome, str]:
     """How an evaluation ended, in one line for the record."""
     limit = f" (limit {limit_s:.0f} s)" if limit_s else ""
-    last = next((line.strip() for line in reversed(end.tail.splitlines()) if line.strip()), "")
+    last = _last_words(end.tail)
     last = f"; last line: {last[:200]}" if last else ""
     if end.timed_out:
         return Outcome.TIMEOUT, f"still running after {end.duration_s:.1f} s{limit}{last}"

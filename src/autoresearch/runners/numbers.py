@@ -27,6 +27,9 @@ _LEADS = re.compile(
 _ENDS = re.compile(r"\s*(?:\.?\Z|[,;|│┃·)}](?!\d)|\s[-–—]\s|[(\[]|±|\+/?-|\s[\"']?[\w@/.-]+[\"']?\s*[:=])")
 
 
+ON_STANDARD_ERROR = "it is on standard error, which is not read: put 2>&1 behind the command"
+
+
 class NoNumber(Exception):
     """No readable number; the message says why and which key would help."""
 

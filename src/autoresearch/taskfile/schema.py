@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import Annotated, Any, Literal
 
@@ -73,7 +74,9 @@ def _slots(value: Any) -> Any:
 def _inside(value: str) -> str:
     if not value or value.startswith(("/", "~")) or ".." in value.split("/"):
         raise ValueError("expected a path relative to the project's folder, inside it")
-    return value.removeprefix("./").rstrip("/")
+    if posixpath.normpath(value) == ".":
+        raise ValueError("expected a file or folder in the project's folder, not that folder itself")
+    return posixpath.normpath(value)
 
 
 def _part(value: str) -> str:

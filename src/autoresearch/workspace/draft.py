@@ -142,7 +142,7 @@ class GitDraft:
                 continue
             if old is not None and (path is None or path not in self._scope):
                 raise Refused("scope", f"{one_line(full)} is frozen: only {', '.join(self._scope.editable)} may change")
-            if old is None and (path is None or path not in self._scope or _never(full)):
+            if old is None and (path is None or path not in self._scope or never(full)):
                 dropped.append(full)
             elif path is not None and not (old is None and blob is None):
                 edits[path] = blob
@@ -213,7 +213,7 @@ class GitDraft:
         return cost_usd, tokens
 
 
-def _never(path: str) -> bool:
+def never(path: str) -> bool:
     """Bytecode, and repositories that were made below the tree: git would take neither for plain files."""
     parts = path.lower().split("/")
     return "__pycache__" in parts or ".git" in parts or path.endswith(".pyc")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +25,16 @@ from autoresearch.workspace.layered import LayeredTree
 from autoresearch.workspace.tree import WorkTree, remove
 
 _KEPT_BUILDS = 6
-_GONE = "deleted.json"
+_REPLACED = "replaced.json"
+OWN_NAMES = frozenset(
+    (
+        *("tree", "upper", "work", "builds", "builds-copied", "copies", "cache-now", "cache-kept", "index"),
+        *("home", "tmp", "artifacts", "result.json", "cleanup.json"),
+    )
+)
+"""What lies in a slot's folder: nothing from outside can be shown beside the tree under these names."""
 _SEEDED = "-seeded"
+_PARTS = ("part", "seed-part")
 
 SetUp = Callable[[Path, Path, Sequence[Layer | Bind], bool], Awaitable[str]]
 """Runs a set-up in a folder with a scratch folder and mounts; told whether it is the base's; gives words if it failed."""
@@ -85,8 +94,12 @@ class EvaluationSlot:
         self._copies = dict(options.copies or {})
         self._caches_in_tree = options.build  # part of what a build makes, for each candidate its own
         kind = LayeredTree if layered else WorkTree
+        self._builds = folder / ("builds" if layered else "builds-copied")  # neither can be shown as the other
+        self._builds.mkdir(parents=True, exist_ok=True)
+        self._drop_parts()
         self.tree = kind(folder, git, base=base, files=files, points=self._points(), linked=not options.namespaces)
         self._set_up_for: dict[str, Entry | None] | None = None
+        self._is_ours: dict[str, bool] = {}
 
     @property
     def layered(self) -> bool:
@@ -127,7 +140,7 @@ class EvaluationSlot:
             folder=self.project,
             scratch=self._folder,
             slot=self._number,
-            readonly=self._options.readonly,
+            readonly=(*self._options.readonly, self._builds),
             mounts=tuple(self._mounts(made, pristine=pristine)),
             unbuilt=self._options.build and made is None,
         )
@@ -183,25 +196,32 @@ class EvaluationSlot:
         if self._options.namespaces:
             mounts += self._inputs()
             mounts += [self._copy_mount(path, source) for path, source in sorted(self._copies.items()) if source.is_dir()]
-            mounts += [Bind(self.project / path, self._now / path, readonly=False) for path in self._mounted_caches()]
+            mounts += [Bind(self._at(path), self._now / path, readonly=False) for path in self._mounted_caches()]
         return mounts
 
     def _inputs(self) -> list[Layer | Bind]:
         if not self._options.namespaces:
             return []
-        return [Bind(self.project / path, source) for path, source in sorted(self._options.inputs.items())]
+        return [Bind(self._at(path), source) for path, source in sorted(self._options.inputs.items())]
+
+    def _at(self, path: str) -> Path:
+        return Path(os.path.normpath(self.project / path))
 
     # -- copies and caches ------------------------------------------------------------------------------------------
 
     def _copy_at(self, path: str) -> Path:
         return self._folder / "copies" / path
 
-    def _layers_copy(self, source: Path) -> bool:
-        return self._options.layered and nameable(source)
+    def _layers_copy(self, path: str, source: Path) -> bool:
+        if not self._options.layered or not nameable(source, self._copy_at(path)):
+            return False
+        if path not in self._is_ours:
+            self._is_ours[path] = is_ours(source)
+        return self._is_ours[path]
 
     def _copy_mount(self, path: str, source: Path) -> Layer | Bind:
-        at, own = self.project / path, self._copy_at(path)
-        if self._layers_copy(source):
+        at, own = self._at(path), self._copy_at(path)
+        if self._layers_copy(path, source):
             return Layer(at, (source,), own / "upper", own / "work")
         return Bind(at, own, readonly=False)
 
@@ -209,21 +229,19 @@ class EvaluationSlot:
         for path, source in self._copies.items():
             own = self._copy_at(path)
             if not source.is_dir():
-                target = self._writable(path)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                copy(source, target)
+                copy(source, clear_way(self._writable_root, self._prefix + path))
                 continue
             empty(own)
-            if self._layers_copy(source):
+            if self._layers_copy(path, source):
                 (own / "upper").mkdir()
                 (own / "work").mkdir()
             else:
                 copy_inside(source, own)
 
-    def _writable(self, path: str) -> Path:
-        """Where a file of this evaluation alone is put so that it is seen at a path of the project."""
-        root = self.tree.upper if isinstance(self.tree, LayeredTree) else self.tree.root
-        return root / self._prefix / path
+    @property
+    def _writable_root(self) -> Path:
+        """Where files of this evaluation alone are put so that they are seen at the same paths of the tree."""
+        return self.tree.upper if isinstance(self.tree, LayeredTree) else self.tree.root
 
     @property
     def _now(self) -> Path:
@@ -250,10 +268,6 @@ class EvaluationSlot:
 
     # -- builds -----------------------------------------------------------------------------------------------------
 
-    @property
-    def _builds(self) -> Path:
-        return self._folder / "builds"
-
     def _find_build(self, tree: str, *, pristine: bool) -> Path | None:
         names = [f"{tree}-pristine"] if pristine else [tree, tree + _SEEDED]
         return next((self._builds / name for name in names if (self._builds / name).is_dir()), None)
@@ -272,7 +286,7 @@ class EvaluationSlot:
         pristine = pristine and bool(self._options.caches)
         seeded = self._seed.is_dir() and not pristine
         made = self._builds / f"{tree}{'-pristine' if pristine else _SEEDED if seeded else ''}"
-        fresh = self._builds / "part"
+        fresh = self._builds / _PARTS[0]
         try:
             empty(fresh)
             if isinstance(self.tree, LayeredTree):
@@ -280,51 +294,99 @@ class EvaluationSlot:
                 os.rename(self.tree.upper, fresh)
             else:
                 self._take_out(fresh)
-            os.rename(fresh, made)
             if tree == self._base_tree and self._options.caches and not pristine and not seeded:
-                self._make_seed(made)
+                self._make_seed(fresh)  # first: a kill in between loses a build, and leaves no build without its seed
+            os.rename(fresh, made)
         except OSError as error:
+            self._drop_parts()
             raise DiskFault(f"cannot keep a build in {made}: {error.strerror}") from error
         self._forget_builds(made)
 
     def _make_seed(self, made: Path) -> None:
-        empty(self._seed)
+        part = self._builds / _PARTS[1]
+        empty(part)
         for path in self._options.caches:
-            source, target = made / self._prefix / path, self._seed / self._prefix / path
+            source, target = (self._content(build) / self._prefix / path for build in (made, part))
             if source.is_dir():
                 target.mkdir(parents=True)
                 copy_inside(source, target)
+        os.rename(part, self._seed)
+
+    def _drop_parts(self) -> None:
+        """Remove what a full disk or a kill left of a build that was being kept."""
+        for name in _PARTS:
+            remove(self._builds / name)
+
+    def _content(self, build: Path) -> Path:
+        return build if self.layered else build / "files"
 
     def _forget_builds(self, newest: Path) -> None:
         """Keep the base's and those used last."""
-        builds = [p for p in self._builds.iterdir() if p.name not in (self._base_tree, "seed", newest.name)]
+        known = ("seed", newest.name, self._base_tree, self._base_tree + _SEEDED)
+        builds = [p for p in self._builds.iterdir() if p.name not in known]
         for old in sorted(builds, key=lambda p: p.stat().st_mtime_ns)[:-_KEPT_BUILDS]:
             remove(old)
 
     def _take_out(self, into: Path) -> None:
-        """Move what differs from the tree as it was laid out."""
-        gone = []
-        for path, _ in list(self.tree.changes()):
-            source, target = self.tree.root / path, into / path
-            if os.path.lexists(source):
+        """Move what differs from the tree as it was laid out, and leave word of what was there before."""
+        files, replaced = self._content(into), []
+        files.mkdir()
+        for path, known in list(self.tree.changes()):
+            source, target = self.tree.root / path, files / path
+            if known:
+                replaced.append(path)
+            if os.path.lexists(source):  # else it is gone, or went along with its folder
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(source, target)
-            else:
-                gone.append(path)
-        (into / _GONE).write_text(json.dumps(gone))
+                _make_readable(target)
+        new, gone = self.tree.folder_changes()
+        for path in new:
+            (files / path).mkdir(parents=True, exist_ok=True)
+        (into / _REPLACED).write_text(json.dumps([*replaced, *gone]))
 
     def _put_in(self, made: Path) -> None:
         if not made.is_dir():
             return
-        gone = json.loads((made / _GONE).read_text()) if (made / _GONE).exists() else []
-        copy_inside(made, self.tree.root)
-        for path in (*gone, _GONE):
+        replaced = made / _REPLACED
+        for path in json.loads(replaced.read_text()) if replaced.exists() else []:
             remove(self.tree.root / path)
+        if self._content(made).is_dir():
+            copy_inside(self._content(made), self.tree.root)
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether an overlay may be laid over a folder: an ordinary user's cannot copy up what others own."""
+    if os.getuid() == 0:
+        return True
+    me = (os.getuid(), os.getgid())
+    found = (os.lstat(os.path.join(root, name)) for root, folders, files in os.walk(folder) for name in (*folders, *files))
+    return all((s.st_uid, s.st_gid) == me for s in (os.lstat(folder), *found))
+
+
+def _make_readable(path: Path) -> None:
+    """What a build left unreadable has to be copied all the same."""
+    s = os.lstat(path)
+    if stat.S_ISREG(s.st_mode) and not os.access(path, os.R_OK):
+        os.chmod(path, stat.S_IMODE(s.st_mode) | stat.S_IRUSR)
+
+
+def clear_way(root: Path, path: str) -> Path:
+    """Where a path lies below a root, reached through no link, with nothing there yet."""
+    target = root
+    for part in Path(path).parts[:-1]:
+        target /= part
+        if target.is_symlink() or not target.is_dir():
+            remove(target)
+            target.mkdir()
+    target = root / path
+    remove(target)
+    return target
 
 
 def copy(source: Path, target: Path) -> None:
     """Copy a file with its mode and times, sharing its blocks where the file system can."""
-    subprocess.run(["cp", "-p", *_reflink(), "--", str(source), str(target)], check=False, capture_output=True)
+    argv = ["cp", "-p", *_reflink(), "--", str(source), str(target)]
+    subprocess.run(argv, check=False, capture_output=True, start_new_session=True)
     if not target.exists():
         shutil.copy2(source, target)
 
@@ -336,7 +398,7 @@ def copy_inside(source: Path, target: Path) -> None:
         OSError: no space, or unreadable.
     """
     argv = ["cp", "-a", *_reflink(), "--", f"{source}/.", f"{target}/"]
-    end = subprocess.run(argv, check=False, capture_output=True, text=True)
+    end = subprocess.run(argv, check=False, capture_output=True, text=True, start_new_session=True)
     if end.returncode:
         raise OSError(28 if "No space" in end.stderr else 5, end.stderr.strip().splitlines()[-1] if end.stderr else "cp failed")
 

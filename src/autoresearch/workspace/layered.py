@@ -45,7 +45,7 @@ class LayeredTree(WorkTree):
                 if os.path.lexists(folder):
                     remove(folder)
                 folder.mkdir(mode=0o755)
-            for path, entry in overlay.items():
+            for path, entry in sorted(overlay.items(), key=lambda item: item[1] is not None):  # a folder may become a file
                 self._lay(path, entry)
         except OSError as error:
             self.built = False
@@ -58,6 +58,8 @@ class LayeredTree(WorkTree):
             if os.path.lexists(self.root / path):
                 os.mknod(target, stat.S_IFCHR, os.makedev(0, 0))  # a whiteout: the base's file is not there
             return
+        if os.path.lexists(target):
+            remove(target)
         mode, oid = entry
         content = self._objects().read(oid)
         if mode == "120000":

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from autoresearch.taskfile.scope import Scope, matches
 from autoresearch.text import one_line
 from autoresearch.workspace import submodules
 from autoresearch.workspace.draft import GitDraft
-from autoresearch.workspace.evaluation import EvaluationSlot, TreeOptions
+from autoresearch.workspace.evaluation import OWN_NAMES, EvaluationSlot, TreeOptions
 from autoresearch.workspace.submodules import Submodule
 from autoresearch.workspace.tree import WorkTree
 from autoresearch.workspace.views import View
@@ -60,21 +60,30 @@ class GitWorkspace:
         parts: frozenset[str] = frozenset(),
     ) -> None:
         self.location, self.run = location, run
-        self.base, self._cache, self._options = base, cache, options
+        self.base, self._cache = base, cache
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.repository = Repository(location.git_dir, cache / "scratch")
         try:
             self.base_tree = self.repository.tree_of(base)
-            modules = submodules.find(location, self.repository, self.base_tree)
+            _refuse_missing(parts, self.repository, self.base_tree)
+            modules = submodules.find(location, self.repository, self.base_tree, parts)
         except BaseException:
             self.repository.close()
             raise
         self._own = self._make_own_git(modules)
         self._objects = Repository(self._own, cache / "scratch")
         self._view = View(self._objects, hidden=hidden, submodules=modules, parts=parts)
-        self.scope = _without(scope, modules, location.prefix)
         self._view_base = self._view.of(self.base_tree)
         self._files: dict[str, Entry] | None = None
+        try:
+            self._options = self._placed(options)
+        except BaseException:
+            self._objects.close()
+            self.repository.close()
+            raise
+        shown = (*self._options.inputs, *(self._options.copies or {}), *self._options.caches)
+        inside = (m.path.removeprefix(location.prefix) for m in modules if m.path.startswith(location.prefix))
+        self.scope = _without(scope, (*inside, *shown))
         self._slots: dict[int, EvaluationSlot] = {}
         self._drafts: dict[int, WorkTree] = {}
         self._threads: dict[int, ThreadPoolExecutor] = {}
@@ -93,6 +102,27 @@ class GitWorkspace:
         stores = [self.location.git_dir, *(m.git_dir for m in modules)]
         (own / "objects" / "info" / "alternates").write_text("".join(f"{store / 'objects'}\n" for store in stores))
         return own
+
+    def _placed(self, options: TreeOptions) -> TreeOptions:
+        """The options with inputs and copies at the places where they are shown: each beside the others and what git tracks.
+
+        Raises:
+            RepositoryError: two are wanted at one place, or one where it cannot be.
+        """
+        if not (options.inputs or options.copies or options.caches):
+            return options
+        prefix, copies = self.location.prefix, options.copies or {}
+        named = [*options.inputs, *copies, *options.caches]
+        for name in named:
+            if named.count(name) > 1:
+                raise RepositoryError(f"[evaluate] names {name} twice among inputs, copy and cache: one of them is enough")
+            way = os.path.normpath(prefix + name).split("/")
+            if way[0] == ".." and (way[1] == ".." or way[1] in OWN_NAMES):
+                raise RepositoryError(f"[evaluate] inputs names {name}, which cannot be shown there: name its absolute path")
+        self._refuse_tracked_caches(() if options.build else options.caches, copies)
+        places = {os.path.normpath(prefix + name) for name in named}
+        inputs = between(options.inputs, prefix, self.files, named=places)
+        return replace(options, inputs=inputs, copies=between(copies, prefix, self.files, named=places, key="copy"))
 
     @property
     def files(self) -> dict[str, Entry]:
@@ -245,7 +275,8 @@ class GitWorkspace:
                 (Path(folder) / name).write_bytes(self.repository.read(entry[1]))
                 names.append(str(Path(folder) / name))
             argv = git.command("merge-file", "-p", "-q", *names)
-            result = subprocess.run(argv, env=git.environment(), capture_output=True, check=False, cwd=folder)
+            env = git.environment()
+            result = subprocess.run(argv, env=env, capture_output=True, check=False, cwd=folder, start_new_session=True)
         if result.returncode:
             raise stale
         return (new[0] if new[0] != old[0] else ours[0], result.stdout)
@@ -308,15 +339,14 @@ class GitWorkspace:
         here = self._slots[slot]
 
         async def in_thread(work: Callable[[], None]) -> None:
-            if self._is_small and here.tree.built and slot not in self._pending and not self._options.build:
+            costly = self._options.build or self._options.copies
+            if self._is_small and here.tree.built and slot not in self._pending and not costly:
                 work()  # less than the way into a thread and back
             else:
                 await self._in_thread(slot, work)
 
         place = await here.show(candidate.tree, self._overlay(candidate), pristine=pristine, in_thread=in_thread)
-        if here.layered:  # nobody scans the other slots
-            return replace(place, readonly=(*place.readonly, *self._other_slots(slot)))
-        return place
+        return replace(place, readonly=(*place.readonly, *self._out_of_reach(slot)))
 
     async def built(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> None:
         """What was run in the slot's place last was the candidate's build, and it is good: keep what it made."""
@@ -324,11 +354,6 @@ class GitWorkspace:
 
     def _evaluation_slot(self, slot: int) -> EvaluationSlot:
         prefix, options = self.location.prefix, self._options
-        if options.inputs:
-            options = replace(options, inputs=between(options.inputs, prefix, self.files))
-        if options.copies:
-            options = replace(options, copies=between(options.copies, prefix, self.files, key="copy"))
-        self._refuse_tracked_caches(() if options.build else options.caches)
         grows = bool(options.build or options.setup)  # a tree that scans itself would scan what these make
         globs = options.setup_if
         return EvaluationSlot(
@@ -343,11 +368,11 @@ class GitWorkspace:
             is_setup_file=lambda path: path.startswith(prefix) and any(matches(path.removeprefix(prefix), g) for g in globs),
         )
 
-    def _other_slots(self, slot: int) -> list[Path]:
-        folders = [self._cache / f"evaluation-{i}" for i in range(self._options.slots) if i != slot]
-        for folder in folders:
-            folder.mkdir(exist_ok=True)  # there to be mounted over, also before its tree is built
-        return folders
+    def _out_of_reach(self, slot: int) -> list[Path]:
+        """Everything of ours but the slot's own: objects from which trees are made, other slots, proposals."""
+        for name in ("views", *(f"evaluation-{i}" for i in range(self._options.slots))):
+            (self._cache / name).mkdir(exist_ok=True)  # there to be mounted over, also before anything is in it
+        return [path for path in self._cache.iterdir() if path.name != f"evaluation-{slot}"]
 
     def vacate(self, slot: int) -> None:
         """A program ran in this slot's tree: scan it, while the owner goes on."""
@@ -359,8 +384,8 @@ class GitWorkspace:
         else:
             self._pending[slot] = self._thread(slot).submit(here.tree.distrust)
 
-    def _refuse_tracked_caches(self, caches: Sequence[str]) -> None:
-        """A cache covers what lies at its place: nothing of git's may.
+    def _refuse_tracked_caches(self, caches: Sequence[str], copies: Collection[str]) -> None:
+        """A cache covers what lies at its place: nothing of git's may, and no copy.
 
         Raises:
             RepositoryError: naming cache and file.
@@ -372,6 +397,9 @@ class GitWorkspace:
                 raise RepositoryError(
                     f"[evaluate] cache names {cache}, where git tracks {covered}: name a folder that only evaluations write"
                 )
+            copied = next((path for path in copies if path.startswith(cache + "/")), None)
+            if copied is not None:
+                raise RepositoryError(f"[evaluate] copy names {copied}, which lies in the cache {cache}: name one of them")
 
     @property
     def _is_small(self) -> bool:
@@ -426,10 +454,21 @@ class GitWorkspace:
         self._objects.close()
 
 
-def _without(scope: Scope, modules: Sequence[Submodule], prefix: str) -> Scope:
-    """The scope without what lies in submodules: it stays as it is pinned."""
-    inside = [m.path.removeprefix(prefix) for m in modules if m.path.startswith(prefix)]
-    frozen = [glob for path in map(_literally, inside) for glob in (path, f"{path}/**")]
+def _refuse_missing(parts: Collection[str], repository: Repository, tree: str) -> None:
+    """
+    Raises:
+        RepositoryError: a part is neither in the tree nor in one of its submodules.
+    """
+    for part in sorted(parts):
+        on_the_way = [part, *(part[:i] for i, c in enumerate(part) if c == "/")]
+        found = [repository.find(tree, path) for path in on_the_way]
+        if found[0] is None and not any(entry and entry[0] == submodules.LINK for entry in found):
+            raise RepositoryError(f"[task] paths names {part}, which the base does not have: name folders that are committed")
+
+
+def _without(scope: Scope, paths: Sequence[str]) -> Scope:
+    """The scope without submodules, which stay as they are pinned, and without what is shown from outside."""
+    frozen = [glob for path in map(_literally, paths) for glob in (path, f"{path}/**")]
     return replace(scope, frozen=(*scope.frozen, *frozen))
 
 
@@ -437,21 +476,26 @@ def _literally(path: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", path)
 
 
-def between(inputs: Mapping[str, Path], prefix: str, files: Mapping[str, Entry], *, key: str = "inputs") -> dict[str, Path]:
-    """Inputs (or copies) as they are shown: of a folder that holds tracked files too, what lies between those.
+def between(
+    inputs: Mapping[str, Path], prefix: str, tracked: Collection[str], *, named: Collection[str] = (), key: str = "inputs"
+) -> dict[str, Path]:
+    """Inputs (or copies) as they are shown: of a folder that holds paths of others too, what lies between those.
 
+    Args:
+        tracked: git's files, and `named` all inputs, copies and caches, from the repository's top.
     Raises:
         RepositoryError: there is nothing that git does not track.
     """
     found: dict[str, Path] = {}
-    folders = {path[:i] for path in files for i, c in enumerate(path) if c == "/"}
+    folders = {path[:i] for path in (*tracked, *named) for i, c in enumerate(path) if c == "/"}
     for name, place in sorted(inputs.items()):
         stack, before = [(name, place)], len(found)
         while stack:
             path, target = stack.pop()
-            if prefix + path in files:
+            full = os.path.normpath(prefix + path)
+            if full in tracked or (full in named and path != name):
                 continue
-            if prefix + path in folders:
+            if full in folders:
                 stack += [(f"{path}/{inside}", target / inside) for inside in sorted(os.listdir(target))]
             else:
                 found[path] = target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +28,8 @@ class Submodule:
     git_dir: Path
 
 
-def find(location: Location, repository: Repository, tree: str) -> list[Submodule]:
-    """All submodules of a tree, outer ones before those inside them.
+def find(location: Location, repository: Repository, tree: str, parts: Collection[str] = ()) -> list[Submodule]:
+    """The submodules of a tree, outer ones before those inside them; with `parts` those that lie there or on the way.
 
     Raises:
         RepositoryError: the objects of one are not on this machine, or nothing says where it comes from.
@@ -38,7 +38,12 @@ def find(location: Location, repository: Repository, tree: str) -> list[Submodul
     if entry is None or entry[0] == "40000":
         return []
     names = _names(repository.read(entry[1]))
-    return list(_below(location.git_dir, location.top, "", repository.files(tree), names))
+    shown = {path: entry for path, entry in repository.files(tree).items() if not parts or _touches(path, parts)}
+    return list(_below(location.git_dir, location.top, "", shown, names))
+
+
+def _touches(path: str, parts: Collection[str]) -> bool:
+    return any(f"{path}/".startswith(f"{part}/") or f"{part}/".startswith(f"{path}/") for part in parts)
 
 
 def _below(

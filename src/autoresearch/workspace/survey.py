@@ -11,6 +11,7 @@ from autoresearch.errors import RepositoryError
 from autoresearch.git import Entry, Location, Repository, command, environment, run
 from autoresearch.taskfile.scope import Scope
 from autoresearch.workspace import submodules
+from autoresearch.workspace.draft import never
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 
@@ -98,7 +99,7 @@ def uncommitted(location: Location, scope: Scope, own: tuple[str, ...]) -> list[
         inside = path.removeprefix(location.prefix) if path.startswith(location.prefix) else None
         if inside in own or (inside or "").startswith(".autoresearch/"):
             continue
-        if state != "??" or (inside is not None and inside in scope):
+        if state != "??" or (inside is not None and inside in scope and not never(inside)):
             found.append(path)
     return sorted(found)
 

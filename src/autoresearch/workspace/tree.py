@@ -81,6 +81,8 @@ class WorkTree:
     def _make_point(self, point: Path, target: Path) -> None:
         point.parent.mkdir(parents=True, exist_ok=True)
         if self._linked:
+            if point.is_symlink():
+                point.unlink()  # one beside the tree, of the tree before
             point.symlink_to(target)
         elif target.is_dir():
             point.mkdir(exist_ok=True)
@@ -225,13 +227,14 @@ class WorkTree:
         old = self._reference.pop(path, None)
         if old is not None:
             self._times[path] = max(self._times.get(path, 0.0), old[2] / 1e9)
+        if entry is not None:
+            self._make_folders(path)  # real ones: what a link leads to is not ours to remove
         if os.path.lexists(target):
             remove(target)
         if entry is None:
             self._prune(path)
             return
         mode, oid = entry
-        self._make_folders(path)
         content = self._objects().read(oid)
         if mode == "120000":
             os.symlink(content, os.fsencode(target))
@@ -284,6 +287,12 @@ class WorkTree:
         for path in self._reference.keys() - seen:
             if not stat.S_ISDIR(self._reference[path][0]) and path != ".git" and not path.startswith(".git/"):
                 yield path, True
+
+    def folder_changes(self) -> tuple[list[str], list[str]]:
+        """Folders that were not laid out, and those that were and are gone."""
+        there = {path for path, signature in self._walk() if stat.S_ISDIR(signature[0])}
+        known = {path for path, signature in self._reference.items() if stat.S_ISDIR(signature[0])}
+        return sorted(there - known), sorted(known - there)
 
     def close(self) -> None:
         if self._repository is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from autoresearch.git import Entry, Repository
-from autoresearch.workspace.submodules import Submodule
+from autoresearch.workspace.submodules import LINK, Submodule
 
 _TREE = "40000"
 
@@ -43,6 +43,8 @@ class View:
         kept: dict[str, Entry] = {}
         for name, (mode, oid) in self._objects.tree(tree).items():
             path = prefix + name
+            if mode == LINK:
+                continue  # a submodule that is in none of the parts
             if mode != _TREE or path in self._parts:
                 kept[name] = (mode, oid)
             elif path in self._way:
