@@ -23,15 +23,27 @@ find_python() {
     return 1
 }
 
-# What tests need of the system, in one place: install through apt-get whatever of it is missing.
+# What tests need of the system: each program with the Debian packages that bring it.
+system_programs="git:git gcc:gcc,libc6-dev make:make node:nodejs initdb:postgresql psql:postgresql-client sshd:openssh-server
+    ssh:openssh-client ssh-keygen:openssh-client"
+
+# Install through apt-get whatever of that is missing.
 install_system_packages() {
-    local python missing=()
-    command -v git >/dev/null || missing+=(git)
+    local python pair missing=()
+    for pair in $system_programs; do
+        is_installed "${pair%%:*}" || missing+=(${pair#*:})
+    done
     python=$(find_python) && "$python" -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
     [ ${#missing[@]} -gt 0 ] || return 0
+    missing=(${missing[@]//,/ })
     command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || fail "missing: ${missing[*]}, and only root can install it, with apt-get"
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+# Whether a program is on the path, or where daemons and PostgreSQL's own programs are put.
+is_installed() {
+    (PATH=$PATH:${system_places-/usr/sbin:$(printf '%s:' /usr/lib/postgresql/*/bin)} && command -v "$1" >/dev/null)
 }
 
 # Bring `.venv` up to date with requirements/$1.txt (run, or dev, which holds all of run) and the project itself.
