@@ -192,13 +192,18 @@ class Assembly:
             return []
         return await self.runner(supervisor).tidy(self.paths.run(self.run.run).cache)
 
+    def _evaluations_name(self) -> str:
+        """What the names of this run's evaluations begin with: no other run's on this machine do, and no other check's."""
+        key = project_key(self.paths.project)[-4:]
+        return f"{self.run.run}-{key}" if not self.run.run.startswith(".") else f"{self.run.run[1:]}{self.run.seed:x}-{key}"
+
     def runner(self, supervisor: Supervisor) -> LocalRunner:
         """The runner of the task's command on this machine."""
         task, metric = self.task, self.task.metric
         names = (metric.name, *(g.name for g in task.guard))
         evaluate = task.evaluate
         surroundings = Surroundings(
-            name=f"{self.run.run.lstrip('.')}-{project_key(self.paths.project)[-4:]}",
+            name=self._evaluations_name(),
             python=self.run.python,
             env=tuple(evaluate.env),
             mask=self.mask,

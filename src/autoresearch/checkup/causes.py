@@ -45,7 +45,7 @@ def hints(tried: Tried, task: Task, near: Surroundings) -> Iterator[Change]:
         *_files(tried, text, task, near),
         *_variables(text, task, near),
         *_parts(text, task, near),
-        *_makes_environments(task, near),
+        *economies(task, near),
         *_databases(text, task, near),
     ):
         if change not in seen:
@@ -198,7 +198,7 @@ def _syncs(task: Task, near: Surroundings, because: str) -> Iterator[Change]:
         yield (setup, Mend("evaluate", "command", other, because=because)) if other != task.evaluate.command else (setup,)
 
 
-def _makes_environments(task: Task, near: Surroundings) -> Iterator[Change]:
+def economies(task: Task, near: Surroundings) -> Iterator[Change]:
     """`uv run` makes an environment in each tree, without what the owner's HOME has of it."""
     if makes_environment(task):
         words = "`uv run` makes an environment for each evaluation; a set-up makes it once, with what your HOME has of it"

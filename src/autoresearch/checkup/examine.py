@@ -13,7 +13,7 @@ from autoresearch.acceptance.single_run import seed_for
 from autoresearch.assembly import scope_of
 from autoresearch.checkup import breakage, forecast, mend, reading, reuse, spread, unused
 from autoresearch.checkup.breakage import Breakage
-from autoresearch.checkup.causes import Change, makes_environment
+from autoresearch.checkup.causes import Change, economies, makes_environment
 from autoresearch.checkup.findings import Findings, Line, Passed, bounds, problems_of
 from autoresearch.checkup.forecast import Sweep
 from autoresearch.checkup.measure import Listener, Say, Sealed, Subject, Tried
@@ -105,6 +105,9 @@ class Examination:
         measured, changes, problem = await self._measure(text)
         if problem:
             return replace(found, sealed=self._sealed, outside=self._outside, problems=(problem,))
+        if self._wish.fix:
+            measured, more = await self._once(measured)
+            changes = (*changes, *more)
         measured, more, noticed, causes = await self._candidate(measured)
         changes = (*changes, *more)
         async with Sealed(self._subject, measured.text, self._supervisor) as sealed:
@@ -138,6 +141,18 @@ class Examination:
         failed = again.failed
         words = f"with the lines found it measured once, and then not: {failed.words}" if failed else ""
         return again, search.changes, words
+
+    async def _once(self, measured: Measured) -> tuple[Measured, tuple[Change, ...]]:
+        """A set-up instead of what each evaluation makes for itself, where that works as well."""
+        for change in economies(self._subject.task_of(measured.text), self._near):
+            text = self._changed(measured.text, change)
+            if text is None:
+                continue
+            self._say(f"trying {'; '.join(mend.lines(measured.text, text))}")
+            other, more = await self._try(text)
+            if other is not None:
+                return other, (change, *more)
+        return measured, ()
 
     async def _evaluations(self, text: str) -> Measured:
         """As many evaluations of the base as are wanted, or as tell whether the metric is exact."""
@@ -262,7 +277,8 @@ class Examination:
             found.append(f"all slots together need {peak_mb:.0f} MB, more than there is: fewer slots ([run] evaluations)")
         if makes_environment(task):
             found.append(
-                '`uv run` makes an environment for each evaluation: [evaluate] setup = "uv sync --frozen" makes it once'
+                '`uv run` makes an environment for each evaluation: [evaluate] setup = "uv sync --frozen" makes it once '
+                "(--fix tries it)"
             )
         words = reading.warning(measured.tried[-1], task)
         return [*found, *([noticed.skipped] if noticed.skipped else []), *([words] if words else [])]

@@ -93,7 +93,7 @@ def build(owner: Owner, task_text: str) -> None:
             "",
             ['command = "PYTHONPATH=src .venv/bin/python train.py"', 'inputs = [".venv", "data"]'],
         ),
-        ("uv run train.py", "", ['inputs = ["data"]']),
+        ("uv run train.py", "", ['inputs = ["data"]', 'setup = "uv sync --frozen"']),
         ("uv run --no-sync train.py", 'setup = "uv sync --frozen"\n', ['inputs = ["data"]']),
         (
             "uv run train.py",
