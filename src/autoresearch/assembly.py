@@ -26,7 +26,7 @@ from autoresearch.taskfile import FILE, Scope, Task
 from autoresearch.taskfile.schema import LOCK_FILES
 from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.evaluation import SetUp, TreeOptions
-from autoresearch.workspace.repository import between
+from autoresearch.workspace.places import between
 
 _SETUP_LIMIT_S = 3600.0
 

@@ -102,7 +102,8 @@ def _spellings(name: str, value: str) -> list[str]:
     told = re.search(r"key|token|secret|pass|pwd|credential|auth", name, re.IGNORECASE) is not None
     parts = [value, *value.splitlines()]
     try:
-        password = urlsplit(value).password or ""
+        url = urlsplit(value)
+        password = url.password or url.username or ""  # https://token@host
     except ValueError:
         password = ""
     texts = {t.strip() for t in parts if _is_secret(t.strip(), told=told)}

@@ -176,7 +176,7 @@ def test_noisy_baseline_is_taken_over_whole(make_toy: MakeToy, calls: Path) -> N
 
 @pytest.mark.parametrize("change", ["seed", "ruler", "base", "age", "input"])
 def test_measurements_of_something_else_are_not_taken_over(make_toy: MakeToy, change: str) -> None:
-    toy = make_toy({".gitignore": "data\n"}, task=TASK.replace("[metric]", 'inputs = ["data"]\n\n[metric]'))
+    toy = make_toy({".gitignore": "data\n"}, task=TASK.replace("[metric]", 'inputs = ["data"]\nseed_env = "SEED"\n\n[metric]'))
     toy.write({"data": "1\n"})
     toy.moved()
     check(toy.folder)

@@ -47,6 +47,10 @@ def test_plain_word_is_a_secret_where_the_variables_name_says_so() -> None:
     assert Mask({"DB_PASSWORD": "production"}).cover("production") == "***DB_PASSWORD***"
 
 
+def test_token_that_stands_before_the_host_is_covered_alone() -> None:
+    assert Mask({"REMOTE": "https://ghp_12345@host/x"}).cover("using ghp_12345") == "using ***REMOTE***"
+
+
 def test_lines_of_a_value_are_covered_one_by_one() -> None:
     assert Mask({"PEM": "-----BEGIN\nabc123def456"}).cover("abc123def456") == "***PEM***"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -31,6 +30,7 @@ from autoresearch.text import one_line
 from autoresearch.workspace import submodules
 from autoresearch.workspace.draft import GitDraft
 from autoresearch.workspace.evaluation import OWN_NAMES, EvaluationSlot, TreeOptions
+from autoresearch.workspace.places import between, refuse_missing, without
 from autoresearch.workspace.submodules import Submodule
 from autoresearch.workspace.tree import WorkTree
 from autoresearch.workspace.views import View
@@ -65,7 +65,7 @@ class GitWorkspace:
         self.repository = Repository(location.git_dir, cache / "scratch")
         try:
             self.base_tree = self.repository.tree_of(base)
-            _refuse_missing(parts, self.repository, self.base_tree)
+            refuse_missing(parts, self.repository, self.base_tree)
             modules = submodules.find(location, self.repository, self.base_tree, parts)
         except BaseException:
             self.repository.close()
@@ -83,7 +83,7 @@ class GitWorkspace:
             raise
         shown = (*self._options.inputs, *(self._options.copies or {}), *self._options.caches)
         inside = (m.path.removeprefix(location.prefix) for m in modules if m.path.startswith(location.prefix))
-        self.scope = _without(scope, (*inside, *shown))
+        self.scope = without(scope, (*inside, *shown))
         self._slots: dict[int, EvaluationSlot] = {}
         self._drafts: dict[int, WorkTree] = {}
         self._threads: dict[int, ThreadPoolExecutor] = {}
@@ -452,56 +452,6 @@ class GitWorkspace:
             tree.close()
         self.repository.close()
         self._objects.close()
-
-
-def _refuse_missing(parts: Collection[str], repository: Repository, tree: str) -> None:
-    """
-    Raises:
-        RepositoryError: a part is neither in the tree nor in one of its submodules.
-    """
-    for part in sorted(parts):
-        on_the_way = [part, *(part[:i] for i, c in enumerate(part) if c == "/")]
-        found = [repository.find(tree, path) for path in on_the_way]
-        if found[0] is None and not any(entry and entry[0] == submodules.LINK for entry in found):
-            raise RepositoryError(f"[task] paths names {part}, which the base does not have: name folders that are committed")
-
-
-def _without(scope: Scope, paths: Sequence[str]) -> Scope:
-    """The scope without submodules, which stay as they are pinned, and without what is shown from outside."""
-    frozen = [glob for path in map(_literally, paths) for glob in (path, f"{path}/**")]
-    return replace(scope, frozen=(*scope.frozen, *frozen))
-
-
-def _literally(path: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", path)
-
-
-def between(
-    inputs: Mapping[str, Path], prefix: str, tracked: Collection[str], *, named: Collection[str] = (), key: str = "inputs"
-) -> dict[str, Path]:
-    """Inputs (or copies) as they are shown: of a folder that holds paths of others too, what lies between those.
-
-    Args:
-        tracked: git's files, and `named` all inputs, copies and caches, from the repository's top.
-    Raises:
-        RepositoryError: there is nothing that git does not track.
-    """
-    found: dict[str, Path] = {}
-    folders = {path[:i] for path in (*tracked, *named) for i, c in enumerate(path) if c == "/"}
-    for name, place in sorted(inputs.items()):
-        stack, before = [(name, place)], len(found)
-        while stack:
-            path, target = stack.pop()
-            full = os.path.normpath(prefix + path)
-            if full in tracked or (full in named and path != name):
-                continue
-            if full in folders:
-                stack += [(f"{path}/{inside}", target / inside) for inside in sorted(os.listdir(target))]
-            else:
-                found[path] = target
-        if len(found) == before:
-            raise RepositoryError(f"[evaluate] {key} names {name}, which git tracks: it is in every tree already")
-    return found
 
 
 def _never_a_path(path: str) -> bool:
