@@ -688,3 +688,55 @@ print('score:', value)
     toy.run([knob(9)])
     assert values(toy) == [40, 39]
     assert not (toy.folder / "lib/__pycache__").exists()
+
+
+# -- final comparisons -------------------------------------------------------------------------------------------------
+
+
+def validated(toy: Toy) -> list[Path]:
+    """The artifacts of the final comparison of run `one`, in the order of its evaluations."""
+    argv = [sys.executable, "-m", "autoresearch", "validate", "--pairs", "3"]
+    subprocess.run(argv, cwd=toy.folder, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    finals = [m for m in toy.history().experiments[0].measurements if m.phase == "final"]
+    assert len(finals) == 6
+    folder = toy.project.paths.run("one").experiment(0) / "artifacts"
+    return [folder / Path(m.log).stem for m in finals]
+
+
+def test_caches_are_empty_in_final_comparisons_and_come_back_afterwards(project: Callable[..., Toy]) -> None:
+    evaluate = f"""{READ}
+count = pathlib.Path('.cache/count')
+seen = int(count.read_text()) if count.exists() else 0
+count.write_text(str(seen + 1))
+pathlib.Path(os.environ['AUTORESEARCH_ARTIFACTS'], 'seen').write_text(str(seen))
+print(f'score: {{value}}')
+"""
+    toy = project(evaluate, 'cache = [".cache"]')
+    toy.run([knob(9), knob(8)], run="one")
+    assert [(folder / "seen").read_text() for folder in validated(toy)] == ["0"] * 6
+    toy.run([knob(9), knob(8), knob(7)], run="one")
+    last = toy.project.paths.run("one").experiment(3) / "artifacts/eval-1/seen"
+    assert last.read_text() == "4"
+
+
+def test_final_comparison_builds_each_arm_once_without_the_caches(
+    project: Callable[..., Toy], counters: tuple[Path, Path]
+) -> None:
+    toy = project(BUILT, f'{BUILD}\ncache = ["target"]')
+    toy.run([knob(9)], run="one")
+    for counter in counters:
+        counter.write_text("")
+    argv = [sys.executable, "-m", "autoresearch", "validate", "--pairs", "3"]
+    subprocess.run(argv, cwd=toy.folder, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    assert counters[0].read_text() == "x\n" * 2
+    assert counters[1].read_text() == ""
+
+
+def test_both_arms_of_a_comparison_happen_in_the_same_slot(project: Callable[..., Toy]) -> None:
+    evaluate = f"""{READ}
+pathlib.Path(os.environ['AUTORESEARCH_ARTIFACTS'], 'slot').write_text(os.environ['AUTORESEARCH_SLOT'])
+print(f'score: {{value}}')
+"""
+    toy = project(evaluate)
+    toy.run([knob(9), knob(8), knob(7)], wish=Wish(name="one", evaluations=2, proposals=2))
+    assert len({(folder / "slot").read_text() for folder in validated(toy)}) == 1
