@@ -153,7 +153,7 @@ class Assembly:
             env = clean(scratch, passed=self.task.evaluate.env, openings=openings)
             job = Job(command, folder, env, timeout_s=_SETUP_LIMIT_S, log=log, mounts=mounts, masked=self.mask.pairs)
             if not trusted:
-                job = replace(job, readonly=readonly)
+                job = replace(job, readonly=readonly, locked=True)
             end = await supervisor.run(job)
             if end.exit == 0:
                 return ""

@@ -690,6 +690,24 @@ print('score:', value)
     assert not (toy.folder / "lib/__pycache__").exists()
 
 
+@pytest.mark.parametrize("way", ["layers", "scanned"], indirect=True)
+def test_root_cannot_lift_what_is_read_only_either(project: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate = f"""{READ}
+import subprocess
+for argv in (['mount', '-o', 'remount,rw,bind', os.environ['CHECKOUT']], ['umount', '-l', os.environ['CHECKOUT']]):
+    value += bool(subprocess.run(argv, capture_output=True).returncode)
+try:
+    pathlib.Path(os.environ['CHECKOUT'], 'mine.txt').write_text('x')
+except OSError as error:
+    value += error.errno
+print('score:', value)
+"""
+    toy = project(evaluate, 'env = ["CHECKOUT"]')
+    monkeypatch.setenv("CHECKOUT", str(toy.folder))
+    toy.run([knob(9)])
+    assert values(toy) == [42, 41]
+
+
 # -- final comparisons -------------------------------------------------------------------------------------------------
 
 

@@ -43,6 +43,7 @@ class Job:
     masked: Sequence[tuple[str, str]] = ()  # texts that must not be logged, each with what stands for it
     memory_mb: float | None = None
     cpus: Sequence[int] = ()
+    locked: bool = False  # nothing in it can mount or unmount, root neither
     log_limit: int = LOG_LIMIT
     keep: int = KEEP_LIMIT
 
@@ -169,6 +170,7 @@ class Supervisor:
             "masked": [list(pair) for pair in job.masked],
             "memory_mb": job.memory_mb,
             "cpus": list(job.cpus),
+            "locked": job.locked,
         }
         await self._send(request)
         try:

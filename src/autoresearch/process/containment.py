@@ -16,7 +16,8 @@ _CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine())
 _NEWNS, _NEWUSER, _NEWPID = 0x20000, 0x10000000, 0x20000000
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
 _MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_CAPBSET_DROP = 1, 36, 24
+_CAP_SYS_ADMIN = 21
 
 _linux = sys.platform == "linux"
 # PyDLL keeps the interpreter lock over the call, so that the child of a raw clone wakes up holding it.
@@ -88,6 +89,11 @@ def show(mounts: list[list[str]], *, namespaces: str) -> None:
         _mount(what, at, None, _MS_BIND | _MS_REC)
         if more == ["ro"]:
             _protect(at)
+
+
+def lock_mounts() -> None:
+    """What runs from here on cannot mount or unmount, root neither: what is read-only stays so."""
+    prctl(_PR_CAPBSET_DROP, _CAP_SYS_ADMIN)
 
 
 def _protect(path: str) -> None:

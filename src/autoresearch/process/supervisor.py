@@ -6,7 +6,7 @@ forks of eight megabytes. It hears requests on a socket, one JSON object each wi
     {"op": "start", "id": 1, "argv": [...], "cwd": "...", "env": {...}, "stdin": path, "log": path, "log_limit": bytes,
      "keep": bytes of standard output kept, "timeout_s": 60.0, "grace_s": 2.0, "readonly": [paths],
      "mounts": [["overlay", at, options], ["bind", at, source, "ro" or "rw"]], "masked": [[text, cover]],
-     "memory_mb": limit or null, "cpus": [numbers]}
+     "memory_mb": limit or null, "cpus": [numbers], "locked": its mounts stay as they are}
     {"op": "kill", "id": 1, "grace_s": 2.0}
 
 and answers each start once, when nothing of the job is alive any more. When the socket closes or the harness's process
@@ -316,6 +316,8 @@ def _run_init(job: LiveJob, out_w: int, err_w: int, status_w: int) -> None:
         if job.namespaces:
             containment.private_mounts(job.request.get("readonly", []))
             containment.show(job.request.get("mounts", []), namespaces=job.namespaces)
+            if job.request.get("locked"):
+                containment.lock_mounts()
         else:
             containment.become_subreaper()
         if job.request.get("cpus"):

@@ -160,6 +160,7 @@ class LocalRunner:
             masked=self._masked,
             memory_mb=share.memory_mb,
             cpus=share.cpus,
+            locked=True,
         )
 
     # -- what lives outside the process tree ------------------------------------------------------------------------
