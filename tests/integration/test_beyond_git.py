@@ -282,6 +282,14 @@ def test_cache_over_tracked_files_is_refused(project: Callable[..., Toy]) -> Non
         toy.run([knob(9)])
 
 
+def test_relative_link_inside_a_copied_folder_leads_to_the_candidate(project: Callable[..., Toy]) -> None:
+    toy = project("print('score:', float(open('modules/lib').read()))", 'copy = ["modules"]', unknown={"modules/.keep": ""})
+    (toy.folder / "modules/lib").symlink_to("../knob.txt")
+    toy.moved()
+    toy.run([knob(9), knob(8)])
+    assert values(toy) == [10, 9, 8]
+
+
 # -- set-up ------------------------------------------------------------------------------------------------------------
 
 SETUP = (

@@ -113,7 +113,8 @@ class EvaluationSlot:
     def _points(self) -> dict[str, Path]:
         """Where in the tree something from outside is shown, and what."""
         points = dict(self._options.inputs)
-        points |= {path: self._copy_at(path) for path, source in self._copies.items() if source.is_dir()}
+        if self._options.namespaces:  # elsewhere copies lie in the tree itself: a link inside one leads to the candidate
+            points |= {path: self._copy_at(path) for path, source in self._copies.items() if source.is_dir()}
         if not self._caches_in_tree:
             points |= {path: self._now / path for path in self._options.caches}
         for path in points.keys() - self._options.inputs.keys():
@@ -227,10 +228,10 @@ class EvaluationSlot:
 
     def _renew_copies(self) -> None:
         for path, source in self._copies.items():
-            own = self._copy_at(path)
             if not source.is_dir():
                 copy(source, clear_way(self._writable_root, self._prefix + path))
                 continue
+            own = self._copy_at(path) if self._options.namespaces else clear_way(self._writable_root, self._prefix + path)
             empty(own)
             if self._layers_copy(path, source):
                 (own / "upper").mkdir()
