@@ -56,9 +56,7 @@ async def _examine() -> dict[str, str]:
         "containment": ways[namespaces],
         "peak memory": memory,
         "memory limit": f"held by cgroup v{groups}" if groups else "held by a watcher, every 50 ms: what grows faster is late",
-        "inputs, copies": "mounted at their places"
-        if namespaces
-        else "symbolic links: a link inside one leads to your checkout",
+        "inputs": "mounted at their places" if namespaces else "symbolic links: a link inside one leads to your checkout",
         "gpus": ", ".join(gpus()) or "none (nvidia-smi and CUDA_VISIBLE_DEVICES name none)",
         "cache": f"{root}, {machine.free_bytes(root) / 1e9:.1f} GB free"
         + ("" if os.access(_nearest(root), os.W_OK) else ", NOT writable"),
