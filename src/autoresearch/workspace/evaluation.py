@@ -1,8 +1,8 @@
 """One evaluation slot: its tree, and what a tree needs beyond git: inputs, copies, caches, a set-up, a build.
 
 Where jobs have a mount namespace, inputs, copies and caches are mounted into it at their places; elsewhere inputs and
-caches are symbolic links, and copies lie in the tree. What a build made is kept as a layer of its own for each candidate, so that a candidate is built once and
-what ran afterwards cannot change it.
+caches are symbolic links, and copies lie in the tree. What a build made is kept as a layer of its own for each candidate,
+so that a candidate is built once and what ran afterwards cannot change it.
 """
 
 from __future__ import annotations
