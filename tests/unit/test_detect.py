@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import git
 
-from autoresearch.detect import Files, Needs, about, direction_of, guesses, missing, needs
+from autoresearch.detect import Files, Needs, about, direction_of, for_command, guesses, missing, needs
 from autoresearch.detect.printed import printed
 from autoresearch.detect.records import unit_of
 
@@ -304,6 +304,23 @@ def test_environment_that_is_there_is_shown_and_not_set_up(tmp_path: Path) -> No
     found = needs(project(tmp_path, {**files, "node_modules/a/index.js": ""}, ignore=".venv\nnode_modules\n"))
     assert found.inputs == (".venv", "node_modules")
     assert found.setup == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "inputs", "setup"),
+    [
+        ("uv run train.py", ("data",), "uv sync --frozen"),
+        ("uv run --no-sync train.py", (".venv", "data"), ""),
+        (".venv/bin/python train.py", (".venv", "data"), ""),
+    ],
+)
+def test_environment_that_uv_run_would_change_is_set_up_in_each_tree(
+    tmp_path: Path, command: str, inputs: tuple[str, ...], setup: str
+) -> None:
+    files = {**VENV, "uv.lock": "", "pyproject.toml": "", "train.py": TRAIN, "data/a.bin": "x"}
+    found = project(tmp_path, files, ignore=".venv/\ndata/\n")
+    need = for_command(found, needs(found), command)
+    assert (need.inputs, need.setup) == (inputs, setup)
 
 
 @pytest.mark.parametrize("kind", ["pth", "finder"])

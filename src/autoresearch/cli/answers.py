@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoresearch.cli.questions import NONE, Questions, words
 from autoresearch.cli.wording import Answers, task_text
-from autoresearch.detect import Files, Guess, Needs, Number, about, direction_of, guesses, missing, needs
+from autoresearch.detect import Files, Guess, Needs, Number, about, direction_of, for_command, guesses, missing, needs
 from autoresearch.errors import SetupError
 from autoresearch.records import Direction
 from autoresearch.report import show_number
@@ -125,7 +125,7 @@ def gather(files: Files, given: Given, asks: Questions, *, run_it: bool) -> Answ
     command = given.command or asks.text("Which command measures?", guess.command, "--eval")
     if command != guess.command:
         guess = about(files, need, command)
-    answers = _with_needs(files, need, guess, given, asks, edit)
+    answers = _with_needs(files, for_command(files, need, guess.command), guess, given, asks, edit)
     agreed = run_it or asks.agreed("Run it once in a sealed tree now to see what it prints?", otherwise=False)
     seen = _seen(files, answers, asks) if agreed else ()
     return replace(answers, number=_number(answers.number, given, asks, seen))

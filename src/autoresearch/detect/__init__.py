@@ -2,7 +2,7 @@
 
 from autoresearch.detect.files import Files
 from autoresearch.detect.guesses import about, guesses
-from autoresearch.detect.needs import Needs, missing, needs
+from autoresearch.detect.needs import Needs, for_command, missing, needs
 from autoresearch.detect.records import Guess, Number, direction_of
 
-__all__ = ["Files", "Guess", "Needs", "Number", "about", "direction_of", "guesses", "missing", "needs"]
+__all__ = ["Files", "Guess", "Needs", "Number", "about", "direction_of", "for_command", "guesses", "missing", "needs"]

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -67,6 +67,14 @@ def needs(files: Files) -> Needs:
             inputs.append(path.rstrip("/"))
     setup = " && ".join(_setups(files))
     return Needs(tuple(inputs), tuple(copies), tuple(cache), setup, _python(files, setup))
+
+
+def for_command(files: Files, need: Needs, command: str) -> Needs:
+    """The same where the command is known: `uv run` brings its environment up to date, and cannot in one that is shown."""
+    if not re.search(r"\buv run\b(?!.*--no-sync)", command) or not files.has("pyproject.toml") or need.setup:
+        return need
+    setup = "uv sync --frozen" if files.has("uv.lock") else "uv sync"
+    return replace(need, inputs=tuple(path for path in need.inputs if path not in (".venv", "venv")), setup=setup)
 
 
 def missing(files: Files, command: str, editable: tuple[str, ...]) -> tuple[str, ...]:
