@@ -194,6 +194,14 @@ def has_docker() -> bool:
         return False
 
 
+def test_line_in_a_plain_folder_without_anybody_to_ask_leaves_no_file(tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text("Hi")
+    (tmp_path / "eval.py").write_text("print('accuracy:', 1)")
+    done = call(tmp_path, "run", "--edit", "prompt.txt", "--eval", "python eval.py", "--maximize", "accuracy", code=2)
+    assert "is no git repository" in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["eval.py", "prompt.txt"]
+
+
 def test_docker_template_without_a_daemon_says_so_and_exits_2(tmp_path: Path) -> None:
     call(tmp_path, "init", "--template", "docker", "--yes")
     for env in ({**os.environ, "DOCKER_HOST": "unix:///nowhere/docker.sock"}, {"PATH": str(tmp_path)}):

@@ -169,7 +169,7 @@ def run(
     """
     from autoresearch.cli.answers import given_by
     from autoresearch.cli.init import ensure_task
-    from autoresearch.cli.start import Flags, run_command
+    from autoresearch.cli.start import Flags, confirmer, run_command
     from autoresearch.errors import SetupError
 
     if minimize and maximize:
@@ -188,7 +188,7 @@ def run(
         cache=cache,
         env=env,
     )
-    ensure_task(folder, given)
+    ensure_task(folder, given, asks=confirmer(yes) is not None)
     flags = Flags(
         name, experiments, time, until, proposals, evaluations, seed, new, start, include_dirty, detach, yes, json, rebaseline
     )

@@ -14,6 +14,7 @@ from autoresearch.cli.questions import Questions
 from autoresearch.cli.wording import FILE, PROGRAM, Answers, program_text, put, task_text
 from autoresearch.detect import Files
 from autoresearch.errors import SetupError
+from autoresearch.project import Project
 from autoresearch.taskfile import Scope, load
 from autoresearch.taskfile.load import parse
 from autoresearch.workspace.survey import git_init
@@ -51,11 +52,14 @@ def write_task(folder: Path, given: Given, *, yes: bool, force: bool, run_it: bo
     _finish(files, _write(files, answers), asks, repository=repository)
 
 
-def ensure_task(folder: Path, given: Given) -> None:
+def ensure_task(folder: Path, given: Given, *, asks: bool = True) -> None:
     """For `run`: write the task that flags speak of, or see that the one that is there says the same.
 
+    Args:
+        asks: somebody can say whether a plain folder is to become a repository.
     Raises:
         SetupError: too little was given for a new one, or the one that is there says something else.
+        RepositoryError: a plain folder, and nobody to ask; nothing was written.
     """
     keys, folder = given.keys(), folder.resolve()
     if not keys:
@@ -65,9 +69,11 @@ def ensure_task(folder: Path, given: Given) -> None:
         return
     if not given.complete:
         raise SetupError(_ALL_THREE)
-    files, asks = Files(folder), Questions(yes=True)
-    written = _write(files, gather(files, given, asks, run_it=False))
-    asks.say(f"wrote {', '.join(written)}")
+    files, questions = Files(folder), Questions(yes=True)
+    if not asks:
+        Project(folder).location(None)
+    written = _write(files, gather(files, given, questions, run_it=False))
+    questions.say(f"wrote {', '.join(written)}")
 
 
 def _same(folder: Path, keys: dict[tuple[str, str], str | tuple[str, ...]]) -> None:

@@ -118,6 +118,8 @@ def _next(project: Project, history: History, owner: str) -> str:
         return "autoresearch check --fix (it finds out what is missing), then autoresearch run"
     if history.run.status != "finished":
         return "autoresearch run"
+    if history.run.stop_reason == "exhausted" and len(history.experiments) == 1:
+        return f"something to propose, in {FILE} ([proposer]) or in the editable files, then autoresearch run --new"
     if len(history.line) == 1:
         return "autoresearch run --new (nothing was kept; or raise [budget] in autoresearch.toml and run again)"
     if history.validated is None:
