@@ -60,7 +60,3 @@ class View:
 
     def _is_inside(self, path: str) -> bool:
         return path in self._parts or any(path[:i] in self._parts for i, c in enumerate(path) if c == "/")
-
-    def in_submodule(self, path: str) -> bool:
-        """Whether a path is a submodule or lies in one: what is pinned there never changes."""
-        return any(path == m.path or path.startswith(m.path + "/") for m in self._submodules)
