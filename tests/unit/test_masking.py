@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch.masking import Mask, mask_of
-from autoresearch.process.supervisor import Cover
+from autoresearch.process.output import Cover
 from autoresearch.records import Blob, Proposal
 
 URL = "postgres://me:hunter2-and@127.0.0.1:5432/db"
