@@ -163,6 +163,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     return folder
 
 
+@pytest.fixture(autouse=True)
+def machine_locks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Locks of the test's own: tests that run beside it do not wait for it, nor do runs on this machine."""
+    folder = tmp_path_factory.mktemp("locks")
+    monkeypatch.setenv("AUTORESEARCH_LOCKS", str(folder))
+    monkeypatch.delenv("AUTORESEARCH_ID", raising=False)
+    return folder
+
+
 @pytest.fixture(params=["plain", "awk ward 'q\"ö"])
 def awkward(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A plain folder, and one with spaces, quotes and unicode in its path."""

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from autoresearch.records import ChainedEvent, Machine
+from autoresearch.records import ChainedEvent, Machine, Method
 
 BROKEN = ("breaker", "broken")
-PAIRS = 6  # of a final comparison, where nobody asks for another number
+PAIRS = 6  # of a final comparison, where neither the run nor anybody says another number
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,21 @@ class Comparison:
     first: int
 
 
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """The incumbent, measured again before the run went on.
+
+    Attributes:
+        after: the newest decided experiment then; `of` what was measured, in so many evaluations.
+        anew: on another machine, or with the baseline: what was measured before does not compare.
+    """
+
+    after: int
+    of: int
+    count: int
+    anew: bool
+
+
 @dataclass(slots=True)
 class Agenda:
     """What is to be done and to be known when a run goes on.
@@ -52,6 +67,8 @@ class Agenda:
         wanted: experiments whose candidates are to be tried again, in order; `rejected` keeps to be taken out.
         comparison: the final comparison that was begun and not finished; `failed` says why it came to nothing.
         imported: the run came out of a bundle.
+        method: how the run decides; `drifts` tells that it was said that the machine does.
+        refreshes: when the incumbent was measured again before going on.
     """
 
     machine: Machine | None = None
@@ -69,6 +86,9 @@ class Agenda:
     comparison: Comparison | None = None
     failed: str = ""
     imported: bool = False
+    method: Method | None = None
+    drifts: bool = False
+    refreshes: list[Refresh] = field(default_factory=list)
 
     def take(self, event: ChainedEvent) -> None:
         """Fold one committed event."""
@@ -101,6 +121,8 @@ class Agenda:
             case "refreshed":
                 self.bars[body["experiment"]] = body["value"]
                 self.due, self.remeasuring = (), False
+                again = Refresh(body.get("after", 0), body["experiment"], body.get("count", 0), body.get("anew", False))
+                self.refreshes.append(again)
             case "idea":
                 self.ideas.append(Idea(len(self.ideas) + 1, body["text"]))
             case "idea_done":
@@ -116,8 +138,12 @@ class Agenda:
                 self.comparison, self.failed = Comparison(body["of"], body["pairs"], body["first"]), ""
             case "not_validated":
                 self.failed = body["words"]
+            case "drift":
+                self.drifts = True
             case "imported":
                 self.imported = True
+            case "method":
+                self.method = Method(**{key: value for key, value in body.items() if key != "what"})
 
     def revived(self, origin: int) -> None:
         """An experiment with that candidate was proposed."""

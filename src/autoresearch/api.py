@@ -30,9 +30,9 @@ from autoresearch.lock import OwnerLock
 from autoresearch.loop import Loop
 from autoresearch.project import Project
 from autoresearch.proposers.states import StateFunction
-from autoresearch.records import Direction, Event, Experiment, RunRecord
-from autoresearch.report import summary
-from autoresearch.runners.callables import CallableRunner, ProcessRunner, Threads
+from autoresearch.records import Direction, Event, Experiment, Gain, RunRecord
+from autoresearch.report import gain, headline, summary
+from autoresearch.runners.callables import CallableRunner, ProcessRunner, Threads, takes_seed
 from autoresearch.session import Session
 from autoresearch.taskfile.units import effect, seconds
 from autoresearch.workspace.states import StateWorkspace, decode, encode
@@ -66,6 +66,11 @@ class Trials(Sequence[Trial]):
     def __init__(self, experiments: Sequence[Experiment], load: Callable[[Experiment], Any]) -> None:
         self._experiments, self._load = experiments, load
 
+    @property
+    def experiments(self) -> Sequence[Experiment]:
+        """The records themselves, with every measurement."""
+        return self._experiments
+
     def to_pandas(self) -> pandas.DataFrame:
         """One row an experiment; see `autoresearch.frame`."""
         return to_frame(self._experiments)
@@ -95,15 +100,22 @@ class Result:
 
     Attributes:
         state, score: the incumbent's; the score is what was measured on the way, None before any measurement.
+        claimed: the gain by these scores, positive is better: optimistic where there is noise.
+        validated: the gain of the result over the initial state in a fresh comparison, with its interval; None where
+            nothing was kept, or the run was broken off.
         history: all experiments.
-        reason: why it ended: experiments, stopped, exhausted, …
+        reason: why it ended: experiments, evaluations, stopped, exhausted, …
+        headline: the result in a line, as `autoresearch status` says it.
     """
 
     state: Any
     score: float | None
+    claimed: float | None
+    validated: Gain | None
     history: Trials
     reason: str
     words: str
+    headline: str
 
     def to_pandas(self) -> pandas.DataFrame:
         """All experiments as a table, one row each; see `autoresearch.frame`."""
@@ -117,11 +129,15 @@ def optimize(
     propose: Callable[..., Any],
     direction: Direction = "minimize",
     experiments: int = 100,
+    evaluations: int = 0,
     timeout_s: float | None = None,
     workers: int = 1,
     store: str | os.PathLike[str] | None = None,
     acceptance: str = "auto",
     min_effect: float | str = 0.0,
+    noise: str = "auto",
+    max_repeats: int = 8,
+    alpha: float = 0.05,
     seed: int = 0,
     processes: bool = False,
     show: bool | None = None,
@@ -130,16 +146,20 @@ def optimize(
 
     Args:
         fitness: gives the score of a state: a number, or a mapping with `score` and further metrics. What it raises is a
-            crash of that experiment, over `timeout_s` seconds it is a timeout; neither ends the run.
+            crash of that experiment, over `timeout_s` seconds it is a timeout; neither ends the run. With a parameter named
+            `seed` it gets a seed, and states that are compared get the same one.
         propose: gives a new state from a copy of the best one, and a lazy history if it takes two arguments. What it raises
             is a failed proposal.
         experiments: of the whole run; with a `store` that has them all, nothing is measured again.
+        evaluations: of the whole run, those for the final comparison included; 0 is no limit.
         workers: how many proposals and evaluations at a time, in threads.
         processes: calls `fitness` in processes of their own instead: killed at `timeout_s`, and one that dies is a crash of
             that experiment. It has to be defined at the top level of a module, and loads what it imports there.
         show: how it goes, while it runs: in a notebook and in a terminal (on standard error) if None; False for nothing.
         store: a ledger file; calling again with the same initial state and settings goes on with the run in it.
-        acceptance: auto, exact, margin, single, or `module:Class`; `min_effect` a number or a share such as "0.5%".
+        acceptance: auto, exact, race, margin, single, or `module:Class`; `min_effect` a number or a share such as "0.5%".
+        noise: auto finds out, none trusts one call, high repeats more; `max_repeats` pairs of a race at most, `alpha` its
+            chance of keeping what is no gain.
 
     Returns:
         The result so far, also after an interrupt (Ctrl-C).
@@ -149,13 +169,26 @@ def optimize(
     """
     if direction not in ("minimize", "maximize"):
         raise SetupError(f"direction {direction!r}: expected 'minimize' or 'maximize'")
-    if experiments < 0 or workers < 1:
-        raise SetupError(f"experiments={experiments}, workers={workers}: expected at least 0 and at least 1")
+    if experiments < 0 or workers < 1 or evaluations < 0:
+        got = f"experiments={experiments}, evaluations={evaluations}, workers={workers}"
+        raise SetupError(f"{got}: expected at least 0, 0 and 1")
+    budget = Budget(experiments=experiments or None, evaluations=evaluations)
     smallest = effect(min_effect)
-    settings = Settings("score", direction, smallest.absolute, smallest.relative, seed=seed)
+    settings = Settings(
+        "score",
+        direction,
+        smallest.absolute,
+        smallest.relative,
+        _noise(noise),
+        takes_seed(fitness),
+        seed,
+        max_repeats,
+        alpha,
+        reach=budget.reach(),
+    )
     study = _Study(initial_state, fitness, propose, settings, acceptance, timeout_s, workers, store, processes)
     try:
-        return study.run(experiments, Live(screen(show)))
+        return study.run(budget, Live(screen(show)))
     finally:
         study.close()
 
@@ -180,6 +213,7 @@ class _Study:
         self.ledger, self._lock = _open(store)
         self.workspace = StateWorkspace(initial, self.ledger)
         text = f"{settings.direction} {rule} {settings.min_effect} {settings.min_effect_relative} {settings.seed}"
+        text += f" {settings.noise} {settings.max_repeats} {settings.alpha}"
         ruler = hashlib.sha256(text.encode() + encode(initial)).hexdigest()
         self.name = self._begin(ruler, settings, workers, rule)
         self._parts = Parts(
@@ -226,10 +260,10 @@ class _Study:
     def _load(self, e: Experiment) -> Any:
         return decode(self.workspace.load(e).content) if e.tree else None
 
-    def run(self, experiments: int, live: Live) -> Result:
+    def run(self, budget: Budget, live: Live) -> Result:
         live.begin(self.history)
-        loop = Loop(self._parts, self._options, Budget(experiments=experiments or None), live.saw)
-        if not experiments:
+        loop = Loop(self._parts, self._options, budget, live.saw)
+        if budget.experiments is None:
             loop.finish()
         ending = in_thread(loop.run, lambda: loop.stop(Ending("interrupted", "interrupted")), live.tick)
         live.end(ending.words)
@@ -239,7 +273,10 @@ class _Study:
         best = history.incumbent if history.line else None
         decided = history.experiments[: history.decided + 1]
         state = self._load(best) if best else decode(self.workspace.baseline(0).content)
-        return Result(state, best.value if best else None, Trials(decided, self._load), ending.reason, ending.words)
+        score = best.value if best else None
+        claimed = None if score is None else gain(score, _value(history.experiments[0]), self._options.settings.direction)
+        trials = Trials(decided, self._load)
+        return Result(state, score, claimed, history.validated, trials, ending.reason, ending.words, headline(history))
 
     def close(self) -> None:
         if isinstance(self.runner, ProcessRunner):
@@ -248,6 +285,17 @@ class _Study:
         self.ledger.close()
         if self._lock is not None:
             self._lock.__exit__(None, None, None)
+
+
+def _noise(name: str) -> str:
+    if name not in ("auto", "none", "high"):
+        raise SetupError(f"noise {name!r}: expected 'auto', 'none' or 'high'")
+    return name
+
+
+def _value(e: Experiment) -> float:
+    assert e.value is not None
+    return e.value
 
 
 def _open(store: str | os.PathLike[str] | None) -> tuple[Ledger, OwnerLock | None]:

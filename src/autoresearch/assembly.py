@@ -6,14 +6,16 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from autoresearch import acceptance, brief, git, proposers, strategies
-from autoresearch.books import Bound, CheckOrder, Options, Parts
+from autoresearch.books import CheckOrder, Options, Parts
 from autoresearch.contracts import Ledger, Settings
 from autoresearch.errors import SetupError
 from autoresearch.git import Entry
+from autoresearch.guards import Bound
 from autoresearch.masking import mask_of
 from autoresearch.paths import ProjectPaths, project_key
 from autoresearch.process import Job, Supervisor, can_layer
@@ -21,9 +23,10 @@ from autoresearch.process.environment import SEALED, Openings, argv, clean
 from autoresearch.records import Bind, Layer, RunRecord
 from autoresearch.runners import LocalRunner, inputs
 from autoresearch.runners.local import Reading, Surroundings, classify
-from autoresearch.shares import Share, Shares, Wanted
-from autoresearch.taskfile import FILE, Scope, Task
+from autoresearch.shares import Share, Shares, Wanted, most_slots
+from autoresearch.taskfile import FILE, Guard, Scope, Task
 from autoresearch.taskfile.schema import LOCK_FILES
+from autoresearch.taskfile.times import is_exclusive
 from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.evaluation import SetUp, TreeOptions
 from autoresearch.workspace.places import between
@@ -75,6 +78,9 @@ class Assembly:
             metric.noise,
             bool(task.evaluate.seed_env),
             run.seed,
+            task.acceptance.max_repeats,
+            task.acceptance.alpha,
+            task.acceptance.simplify,
         )
         render = brief.renderer(task)
         return Options(
@@ -85,7 +91,7 @@ class Assembly:
             evaluations=evaluations,
             timeout_s=None if task.evaluate.timeout == "auto" else float(task.evaluate.timeout),
             proposal_timeout_s=task.proposer[0].timeout,
-            guards=tuple(Bound(g.name, _or(g.min, -math.inf), _or(g.max, math.inf)) for g in task.guard),
+            guards=tuple(bound(g) for g in task.guard),
             checks=tuple(CheckOrder(c.name, c.command, c.every, c.retries, c.timeout) for c in task.check),
             target=metric.target,
             folder=names.experiment,
@@ -154,7 +160,8 @@ class Assembly:
             job = Job(command, folder, env, timeout_s=_SETUP_LIMIT_S, log=log, mounts=mounts, masked=self.mask.pairs)
             if not trusted:
                 job = replace(job, readonly=readonly, locked=True)
-            end = await supervisor.run(job)
+            async with self._shares.room.hold() if self._shares else nullcontext():
+                end = await supervisor.run(job)
             if end.exit == 0:
                 return ""
             return f"[evaluate] setup failed: {self.mask.cover(classify(end, _SETUP_LIMIT_S)[1])}; its log: {log}"
@@ -213,6 +220,8 @@ class Assembly:
             openings=self.openings,
             home=inputs.in_home(evaluate.inputs),
             share=self._shares.of if self._shares else lambda slot: Share(memory_mb=wanted(task).memory_mb),
+            room=self._shares.room if self._shares else None,
+            exclusive=is_exclusive(task),
         )
         return LocalRunner(
             supervisor,
@@ -246,6 +255,23 @@ def wanted(task: Task) -> Wanted:
     """What one evaluation of a task wants of the machine."""
     asked = task.evaluate.resources
     return Wanted(asked.cpus, asked.gpus, None if asked.memory is None else asked.memory / 2**20)
+
+
+def slots_of(task: Task) -> int:
+    """How many evaluations a run has slots for, where its caller does not say it."""
+    if task.run.evaluations != "auto":
+        return int(task.run.evaluations)
+    return 1 if is_exclusive(task) else most_slots(wanted(task))
+
+
+def bound(guard: Guard) -> Bound:
+    """A guard as it is judged; what is measured from outside is better when it is less."""
+    low, high, worse = _or(guard.min, -math.inf), _or(guard.max, math.inf), guard.worse
+    if worse is None:
+        return Bound(guard.name, low, high)
+    sign = 1 if guard.direction == "maximize" else -1
+    amount = worse.relative or worse.absolute
+    return Bound(guard.name, low, high, amount, relative=bool(worse.relative), sign=sign)
 
 
 def _or(value: float | None, default: float) -> float:

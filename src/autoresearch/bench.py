@@ -60,7 +60,7 @@ class Bench:
         return m
 
     async def _spend(self, n: int, step: Measure) -> tuple[Readout, int]:
-        ending = self._books.spending.may_measure(self._running)
+        ending = self._books.spending.may_measure(self._running, final=step.phase == "final")
         if ending is not None:
             raise Ended(ending)
         self._running += 1

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from autoresearch.budget import Budget, Ending, Spending
 from autoresearch.contracts import Acceptance, Brief, Ledger, Proposer, Runner, Settings, Situation, Strategy, Workspace
 from autoresearch.errors import AutoresearchError
+from autoresearch.guards import Bound
 from autoresearch.masking import NOTHING, Mask
-from autoresearch.records import Candidate, ChainedEvent, Event, Experiment, Readout
+from autoresearch.records import Candidate, ChainedEvent, Event, Experiment, Method, Readout, Verdict
 
 OUTAGE_WAITS_S = (1.0, 5.0, 30.0, 60.0, 300.0, 600.0)
 
 Watch = Callable[[str, Mapping[str, Any]], None]
 """Told of each event as it is recorded, and of what starts: a word and details. Must not raise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A guard: a further metric with bounds."""
-
-    name: str
-    low: float = -math.inf
-    high: float = math.inf
-
-    def broken(self, values: Mapping[str, float]) -> str:
-        """In which words the bound is broken by what was measured, or ``."""
-        value = values.get(self.name)
-        if value is None:
-            return f"{self.name} was not reported"
-        if self.low <= value <= self.high:
-            return ""
-        return f"{self.name} is {value:g}, " + (f"below {self.low:g}" if value < self.low else f"above {self.high:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +97,16 @@ class Parts:
     proposer: Proposer
     strategy: Strategy
     acceptance: Acceptance
+
+
+def method_note(method: Method) -> Event:
+    """How the run decides from here on, as an event."""
+    return Event("note", None, {"what": "method", **{k: v for k, v in asdict(method).items() if v is not None}})
+
+
+def method_notes(verdict: Verdict) -> list[Event]:
+    """What the baseline's verdict fixes, as events."""
+    return [] if verdict.method is None else [method_note(verdict.method)]
 
 
 class Ended(AutoresearchError):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from autoresearch.contracts import Brief
 from autoresearch.records import Experiment
 from autoresearch.report import show_number
-from autoresearch.taskfile import Task
+from autoresearch.taskfile import Guard, Task
 
 _RECENT = 20
 _OPERATIONS = {
@@ -28,11 +28,7 @@ def renderer(task: Task) -> Callable[[Brief], str]:
 
 def _contract(task: Task, brief: Brief) -> str:
     better = "lower" if brief.direction == "minimize" else "higher"
-    guards = "".join(
-        f"\n- {g.name} has to stay {f'at or above {g.min:g}' if g.min is not None else ''}"
-        f"{' and ' if g.min is not None and g.max is not None else ''}{f'at or below {g.max:g}' if g.max is not None else ''}"
-        for g in task.guard
-    )
+    guards = "".join(f"\n- {g.name} {bounds_in_words(g)}" for g in task.guard)
     checks = "".join(f"\n- `{c.command}` has to succeed" for c in task.check)
     return f"""# Experiment {brief.n} of {task.task.name}
 
@@ -42,6 +38,19 @@ def _contract(task: Task, brief: Brief) -> str:
 - The number is {brief.metric}; {better} is better. It is measured by `{task.evaluate.command}`, by the harness, afterwards.
 - A tie is no gain. Work in the current folder and leave your change there; do not commit.
 - Print a one-line description of the change as the last line.{guards}{checks}"""
+
+
+def bounds_in_words(guard: Guard) -> str:
+    """What a guard asks for, in words."""
+    stays = [f"at or above {guard.min:g}"] if guard.min is not None else []
+    stays += [f"at or below {guard.max:g}"] if guard.max is not None else []
+    parts = [f"has to stay {' and '.join(stays)}"] if stays else []
+    if (worse := guard.worse) is not None:
+        way = "lower" if guard.direction == "maximize" else "higher"
+        most = f"{100 * worse.relative:.3g} %" if worse.relative else f"{worse.absolute:g}"
+        limit = f"more than {most} {way}" if worse.relative or worse.absolute else way
+        parts.append(f"must not become {limit} than it was at the start")
+    return ", and ".join(parts)
 
 
 def _ideas(brief: Brief) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from autoresearch.history import History
+from autoresearch.records import Reach
 from autoresearch.text import counted
 
 FINISHED = frozenset(["experiments", "evaluations", "time", "cost", "tokens", "target", "exhausted", "plateau"])
@@ -43,6 +44,12 @@ class Budget:
     session_time_s: float | None = None
     cost_usd: float | None = None
     tokens: int | None = None
+
+    def reach(self) -> Reach:
+        """What it can pay for evaluations; the lower of run and session."""
+        experiments = [n for n in (self.experiments, self.session_experiments) if n is not None]
+        times = [t for t in (self.time_s, self.session_time_s) if t is not None]
+        return Reach(min(experiments, default=None), self.evaluations or None, min(times, default=None))
 
 
 @dataclass(slots=True)
@@ -92,6 +99,24 @@ class Spending:
             left = min(left, self.budget.session_time_s - self.session_s)
         return left
 
+    def reserved(self) -> int:
+        """Evaluations that are kept for the final comparison."""
+        method = self.history.agenda.method
+        if method is None:
+            return 0
+        if method.rule == "exact":
+            return int(len(self.history.line) > 1)  # the result once more
+        return 2 * method.pairs
+
+    def reserved_s(self) -> float:
+        """The time that the final comparison will take, with a tenth for the machine's moods."""
+        if not self.reserved():
+            return 0.0
+        base, best = self.history.experiments[0], self.history.experiments[self.history.line[-1]]
+        each = [sum(m.duration_s for m in own) / len(own) + (e.build_s or 0.0) for e in (base, best) if (own := e.own)]
+        reserved_s = 1.1 * self.reserved() * sum(each) / len(each) if each else 0.0
+        return reserved_s if reserved_s < (self.left_s() + self.session_s) / 3 else 0.0  # a short session works
+
     def may_ask(self) -> Ending | None:
         """Why no further experiment may be asked for, or None."""
         budget, done = self.budget, self._experiments()
@@ -110,19 +135,23 @@ class Spending:
             return Ending("tokens", f"{self.history.tokens} of {budget.tokens} tokens spent")
         return None
 
-    def may_measure(self, under_way: int = 0) -> Ending | None:
-        """Why no further evaluation may start, or None."""
+    def may_measure(self, under_way: int = 0, *, final: bool = False) -> Ending | None:
+        """Why no further evaluation may start, or None; those of the final comparison are kept for it."""
         limit = self.budget.evaluations
-        if limit and self.history.evaluations + under_way >= limit:
-            return Ending("evaluations", f"{counted(limit, 'evaluation')} made")
+        kept = 0 if final else self.reserved()
+        if limit and self.history.evaluations + under_way + kept >= limit:
+            words = f", {kept} of them kept for the final comparison" if kept else ""
+            return Ending("evaluations", f"{counted(limit, 'evaluation')}{words or ' made'}")
         return None
 
-    def out_of_time(self) -> Ending | None:
-        if self.left_s() > 0:
+    def out_of_time(self, *, final: bool = False) -> Ending | None:
+        """Why nothing may run any more, or None; the time of the final comparison is kept for it."""
+        if self.left_s() > (0 if final else self.reserved_s()):
             return None
+        kept_s = 0.0 if final else self.reserved_s()
         whole = (
             self.budget.time_s is not None
             and self.history.run is not None
-            and (self.history.run.worked_s + self.session_s >= self.budget.time_s)
+            and (self.history.run.worked_s + self.session_s + kept_s >= self.budget.time_s)
         )
         return Ending("time" if whole else "session", "the time is used up")

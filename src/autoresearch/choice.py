@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autoresearch import git
-from autoresearch.assembly import refuse_inputs, scope_of, wanted
+from autoresearch import assembly, git
+from autoresearch.assembly import refuse_inputs, scope_of
 from autoresearch.budget import FINISHED
 from autoresearch.checkup import reuse
 from autoresearch.comeback import REFRESH_AFTER_S
@@ -19,7 +19,6 @@ from autoresearch.contracts import Ledger
 from autoresearch.errors import RulerChanged, SetupError
 from autoresearch.project import Project, is_run_name
 from autoresearch.records import RunRecord
-from autoresearch.shares import most_slots
 from autoresearch.taskfile import FILE, Task, ruler
 from autoresearch.workspace import survey
 
@@ -231,6 +230,4 @@ class Choice:
 
 def slots_of(task: Task, wish: Wish) -> tuple[int, int]:
     """How many evaluation and proposal slots a session has."""
-    asked = wish.evaluations or task.run.evaluations
-    evaluations = most_slots(wanted(task)) if asked == "auto" else int(asked)
-    return evaluations, wish.proposals or task.run.proposals
+    return wish.evaluations or assembly.slots_of(task), wish.proposals or task.run.proposals

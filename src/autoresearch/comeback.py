@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 
 from autoresearch.bench import Bench
-from autoresearch.books import Books, Ended
+from autoresearch.books import Books, Ended, method_notes
 from autoresearch.budget import Ending
 from autoresearch.errors import SetupError
-from autoresearch.records import Event, Experiment, Measure, Verdict
+from autoresearch.records import Event, Experiment, Measure, Measurement, Verdict
 
 REFRESH_AFTER_S = 3600.0  # a machine's speed drifts: after so long a pause the bar is measured again
 REPEATS = 3  # at most, where the incumbent's value rests on several evaluations
@@ -46,10 +47,23 @@ class Comeback:
         self._measure_open_ones_anew()
         incumbent, exact = books.history.incumbent, books.history.exact
         known = incumbent.value
+        made_before = sum(m.phase == "refresh" for m in incumbent.measurements)
         value = known if rebaseline and not incumbent.n else await self._measure(incumbent)
         if exact and value != known and not rebaseline:
             raise SetupError(_other_bits(incumbent, known, value, why))
-        books.note(None, "refreshed", experiment=incumbent.n, value=value, before=known, why=why)
+        made = sum(m.phase == "refresh" for m in books.experiment(incumbent.n).measurements) - made_before
+        anew = rebaseline or is_other_machine(incumbent.own, books.experiment(incumbent.n).measurements[-1:])
+        books.note(
+            None,
+            "refreshed",
+            experiment=incumbent.n,
+            value=value,
+            before=known,
+            why=why,
+            after=books.history.decided,
+            count=made,
+            anew=anew,
+        )
 
     async def _measure(self, incumbent: Experiment) -> float:
         """The incumbent's value here and now, under the seeds it was measured with."""
@@ -81,7 +95,12 @@ class Comeback:
         assert isinstance(step, Verdict)
         if not step.kept:
             raise Ended(Ending("baseline", f"the baseline failed: {step.words or step.reason}", 1))
-        books.append(Event("note", 0, {"what": "remeasured", "value": step.value}), durable=True)
+        books.append(*method_notes(step), Event("note", 0, {"what": "remeasured", "value": step.value}), durable=True)
+
+
+def is_other_machine(before: Sequence[Measurement], now: Sequence[Measurement]) -> bool:
+    """Whether measurements name different machines."""
+    return len({m.machine for m in (*before, *now) if m.machine}) > 1
 
 
 def _other_bits(incumbent: Experiment, known: float | None, value: float | None, why: list[str]) -> str:

@@ -28,6 +28,7 @@ from autoresearch.records import (
     Phase,
     Plan,
     Proposal,
+    Reach,
     Readout,
     Request,
     RunRecord,
@@ -115,7 +116,16 @@ class Strategy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What acceptance knows of the task; `min_effect` in the metric's unit or as a fraction of the baseline."""
+    """What acceptance knows of the task; `min_effect` in the metric's unit or as a fraction of the baseline.
+
+    Attributes:
+        noise: auto finds out, none trusts one run, high takes more repeats.
+        seeded: an evaluation takes a seed.
+        max_repeats, alpha: pairs of a race at most; bound on the chance that a race keeps what is no gain.
+        simplify: at a tie within the noise, fewer lines in scope win.
+        log: the metric is a time or a rate.
+        reach: what the budget can pay.
+    """
 
     metric: str
     direction: Direction = "minimize"
@@ -124,6 +134,11 @@ class Settings:
     noise: str = "auto"
     seeded: bool = False
     seed: int = 0
+    max_repeats: int = 8
+    alpha: float = 0.05
+    simplify: bool = False
+    log: bool = False
+    reach: Reach = field(default_factory=Reach)
 
     def sign(self) -> int:
         return 1 if self.direction == "maximize" else -1
@@ -155,7 +170,8 @@ class Acceptance(Protocol):
     """Turns measurements into verdicts, one step at a time.
 
     In phase `experiment` a step is a Measure or a Verdict. In `between` it is a Measure, a RollBack or Done; in `final` a
-    Measure or Done. Guards and checks are run by the loop before the first step that is not a discard.
+    Compare, a Measure or Done. Guards and checks are run by the loop before the first step that is not a discard, guards
+    again before a keep.
     """
 
     def next(self, situation: Situation) -> Step: ...

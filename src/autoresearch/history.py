@@ -83,6 +83,7 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
                 base=len(experiment.measurements),
                 rebased=bool(body.get("rebased", False)),
                 onto=body.get("onto"),
+                lines=body.get("lines"),
             )
         case "built":
             return replace(experiment, build_s=body["duration_s"]) if body["of"] == experiment.n else experiment
@@ -260,7 +261,9 @@ class History:
 
     @property
     def exact(self) -> bool:
-        """Whether the baseline's evaluations agree bit for bit, or are taken to."""
+        """Whether the baseline's evaluations agree bit for bit, or are taken to, and nothing said otherwise since."""
+        if self.agenda.method is not None:
+            return self.agenda.method.rule == "exact"
         if not self.line or self.run is None:
             return False
         found = [m.values.get(self.run.metric) for m in self.experiments[0].own if m.ok]

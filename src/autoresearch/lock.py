@@ -1,15 +1,17 @@
-"""One owner a run: an operating-system lock on a file, gone with the process whatever ends it."""
+"""Operating-system locks on files, gone with the process whatever ends it: one owner a run, and what all users share."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import socket
+import stat
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
 
-from autoresearch.errors import DiskFault, OwnedElsewhere
+from autoresearch.errors import DiskFault, OwnedElsewhere, SetupError
 
 
 class OwnerLock:
@@ -30,16 +32,12 @@ class OwnerLock:
         except OSError as error:
             raise DiskFault(f"cannot open {self._path}: {error.strerror}") from error
         if not self._try():
-            owner = os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip() or "another process"
+            owner = signature(self._fd) or "another process"
             os.close(self._fd)
             raise OwnedElsewhere(
                 f"run {self._run} is owned by {owner}: look with `autoresearch status`, end it with `autoresearch stop`"
             )
-        try:
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        except OSError:
-            pass  # a full disk: the lock holds all the same, only its owner's name is missing
+        sign(self._fd, f"process {os.getpid()} on {socket.gethostname()}\n")
         return self
 
     def _try(self) -> bool:
@@ -67,6 +65,69 @@ def owner(path: Path) -> str:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return ""
     except BlockingIOError:
-        return os.pread(fd, 200, 0).decode("utf-8", "replace").strip() or "another process"
+        return signature(fd) or "another process"
     finally:
         os.close(fd)
+
+
+def sign(fd: int, words: str) -> None:
+    """Leave word in a locked file of who holds it."""
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, words.encode(), 0)
+    except OSError:
+        pass  # a full disk, another user's file: the lock holds all the same, only its holder's name is missing
+
+
+def signature(fd: int) -> str:
+    """What the last one who signed left; `` if it left nothing."""
+    return os.pread(fd, 200, 0).decode("utf-8", "replace").strip()
+
+
+# -- between runs --------------------------------------------------------------------------------------------------------
+
+
+def holder_words(run: str) -> str:
+    """What a run, or a check, signs with on this machine."""
+    return f"{run[1:] if run.startswith('.') else f'run {run}'}, process {os.getpid()}"
+
+
+def machine_folder() -> Path:
+    """A folder that every user of this machine may lock files in.
+
+    Raises:
+        SetupError: somebody put something else in its place.
+    """
+    folder = Path(os.environ.get("AUTORESEARCH_LOCKS") or Path(tempfile.gettempdir()) / "autoresearch-locks")
+    try:
+        folder.mkdir(mode=0o1777)
+        folder.chmod(0o1777)
+    except FileExistsError:
+        pass
+    if not stat.S_ISDIR(os.lstat(folder).st_mode):
+        raise SetupError(f"{folder} is no folder: remove it, the locks that all runs on this machine see lie there")
+    return folder
+
+
+def open_shared(path: Path) -> int:
+    """Open a lock file, another user's too: the kernel may refuse to write those, and a lock needs no writing."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        os.fchmod(fd, 0o666)
+        return fd
+    except FileExistsError:
+        pass
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+
+def holders(fd: int) -> set[int]:
+    """The processes that hold a lock on a file, as the kernel tells; empty where it does not."""
+    inode = os.fstat(fd).st_ino
+    try:
+        rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return set()
+    return {int(row[4]) for row in rows if row[1] == "FLOCK" and row[5].endswith(f":{inode}")}

@@ -15,9 +15,9 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from autoresearch import errands
+from autoresearch import errands, guards
 from autoresearch.bench import Bench, fault_ending
-from autoresearch.books import Books, Ended, Options, Parts, Watch
+from autoresearch.books import Books, Ended, Options, Parts, Watch, method_notes
 from autoresearch.budget import Budget, Ending
 from autoresearch.comeback import Comeback
 from autoresearch.contracts import Brief, Draft, Known
@@ -32,7 +32,21 @@ from autoresearch.errors import (
     as_fault,
     ungroup,
 )
-from autoresearch.records import Candidate, Edits, Event, Experiment, Gain, Kind, Measure, Proposal, Request, State, Verdict
+from autoresearch.prospects import prospects
+from autoresearch.records import (
+    Candidate,
+    Edits,
+    Event,
+    Experiment,
+    Gain,
+    Kind,
+    Measure,
+    Proposal,
+    Request,
+    State,
+    Step,
+    Verdict,
+)
 from autoresearch.slots import Slots
 from autoresearch.text import describe, one_line
 from autoresearch.upkeep import Upkeep
@@ -56,6 +70,7 @@ class Loop:
         self._wall: Ending | None = None  # met while proposing: what was proposed before still comes to its verdict
         self._scope: anyio.CancelScope | None = None
         self._work: anyio.CancelScope | None = None
+        self._is_final = False  # the experiments are at their end
 
     async def run(self) -> Ending:
         """Work until the budget is spent, somebody stops it, or nothing is left to do.
@@ -95,6 +110,7 @@ class Loop:
         if self.history.decided > 0:
             await self.upkeep.after(self.history.decided)  # a killed session may not have come to its end
         self._ending = await self._until_end()
+        self._is_final = True
         return None if self.options.errand else await self.upkeep.at_end()
 
     def _is_over(self) -> bool:
@@ -105,7 +121,7 @@ class Loop:
 
     async def _final(self) -> Gain | None:
         assert self.options.errand is not None
-        self._ending = self.options.errand.after
+        self._ending, self._is_final = self.options.errand.after, True
         return await self.upkeep.at_end()
 
     async def _until_end(self) -> Ending:
@@ -306,7 +322,7 @@ class Loop:
             self._refused[n] = refused
         else:
             self.books.remember(frozen)
-            self.books.append(Event("frozen", n, {"tree": frozen.tree, "commit": frozen.commit}))
+            self.books.append(Event("frozen", n, _frozen_body(frozen)))
 
     def _frozen(self, e: Experiment) -> Candidate:
         workspace, parent = self.parts.workspace, self.books.candidate(e.parents[0])
@@ -351,7 +367,7 @@ class Loop:
                     if refused is not None:
                         return refused
                     continue
-                failed = None if cleared else await self._clear(n)
+                failed = self._guarded(n, step) or (None if cleared else await self._clear(n))
                 if failed is not None:
                     return failed
                 cleared = True
@@ -372,25 +388,26 @@ class Loop:
         except Refused as refused:
             return _refusal(refused)
         books.remember(moved)
-        body = {"tree": moved.tree, "commit": moved.commit, "rebased": True, "onto": self.history.incumbent.n}
-        books.append(Event("frozen", n, body))
+        books.append(Event("frozen", n, _frozen_body(moved) | {"rebased": True, "onto": self.history.incumbent.n}))
         return None
 
-    async def _clear(self, n: int) -> Verdict | None:
-        """Guards, then the checks that every keep has to pass; the verdict if one fails."""
+    def _guarded(self, n: int, step: Step) -> Verdict | None:
+        """The verdict if a guard is broken: by the first run before anything follows it, by all runs before a keep."""
         e = self.books.experiment(n)
-        value = e.own[-1].values.get(self.options.settings.metric)
-        broken = self._broken_guard(e)
-        if broken:
-            return Verdict(Kind.DISCARD, "guard", broken, value)
+        broken = self._broken_guard(e, strict=isinstance(step, Verdict))
+        value = step.value if isinstance(step, Verdict) else e.own[-1].values.get(self.options.settings.metric)
+        return Verdict(Kind.DISCARD, "guard", broken, value) if broken else None
+
+    async def _clear(self, n: int) -> Verdict | None:
+        """The checks that every keep has to pass; the verdict if one fails."""
+        value = self.books.experiment(n).own[-1].values.get(self.options.settings.metric)
         for check in self.options.checks:
             if check.every == 1 and (words := await self.bench.check(n, check, self.books.candidate(n))):
                 return Verdict(Kind.DISCARD, "check", words, value)
         return None
 
-    def _broken_guard(self, e: Experiment) -> str:
-        broken = (guard.broken(m.values) for guard in self.options.guards for m in e.own)
-        return next((words for words in broken if words), "")
+    def _broken_guard(self, e: Experiment, *, strict: bool) -> str:
+        return guards.first_broken(self.options.guards, e, self.books.experiment(0), strict=strict)
 
     def _forget(self, n: int) -> None:
         self._ready.pop(n, None)
@@ -428,14 +445,16 @@ class Loop:
         """
         if not verdict.kept:
             raise Ended(Ending("baseline", f"the baseline failed: {verdict.words or verdict.reason}", 1))
-        broken = self._broken_guard(self.books.experiment(0))
+        broken = self._broken_guard(self.books.experiment(0), strict=True)
         if broken:
             raise SetupError(f"the baseline itself breaks a guard: {broken}. Mend the bound or the code first.")
         for check in self.options.checks:
             if words := await self.bench.check(0, check, self.books.candidate(0)):
                 raise SetupError(f"the baseline itself fails: {words}. Mend it first.")
         body = {"verdict": "keep", "reason": verdict.reason, "words": verdict.words, "value": verdict.value}
-        self.books.append(Event("decided", 0, body), durable=True)
+        self.books.append(*method_notes(verdict), Event("decided", 0, body), durable=True)
+        for words in prospects(self.history, self.options):
+            self.books.note(None, "prospect", words=words)
 
     def _close(self, ending: Ending, gain: Gain | None) -> None:
         errand = self.options.errand
@@ -473,14 +492,22 @@ class Loop:
             self.parts.ledger.answer(request.id, {"ok": True, "words": words})
 
     async def _watch_clock(self) -> None:
+        """End the work in time for the final comparison, and that when the time is used up."""
+        spending = self.books.spending
         while True:
-            left_s = self.books.spending.left_s()
-            if left_s <= 0:
-                self._ending = self.books.spending.out_of_time() or Ending("time", "the time is used up")
-                if self._work is None:  # not even the baseline was measured
-                    return self.stop(self._ending)
-                return self._work.cancel()
-            await anyio.sleep(min(max(left_s, 0.01), 5.0))
+            left_s = spending.left_s()
+            if self._work is None or self._is_final:  # the baseline, or the final comparison
+                if left_s <= 0:
+                    return self.stop(spending.out_of_time(final=True) or Ending("time", "the time is used up"))
+            elif (ending := spending.out_of_time()) is not None:
+                self._ending, self._is_final = ending, True
+                self._work.cancel()
+            await anyio.sleep(min(max(left_s - (0 if self._is_final else spending.reserved_s()), 0.01), 5.0))
+
+
+def _frozen_body(frozen: Candidate) -> dict[str, Any]:
+    lines = {} if frozen.lines is None else {"lines": frozen.lines}
+    return {"tree": frozen.tree, "commit": frozen.commit} | lines
 
 
 def _refusal(refused: Refused) -> Verdict:

@@ -80,12 +80,17 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A proposal frozen: the tree's id, the commit's id, and the content as far as it is still in memory."""
+    """A proposal frozen: the tree's id, the commit's id, and the content as far as it is still in memory.
+
+    Attributes:
+        lines: added less removed lines in the scope, against what it stands on; None where there are none to count.
+    """
 
     n: int
     tree: str
     commit: str
     content: Any = field(default=None, compare=False, repr=False)
+    lines: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +135,7 @@ class Verdict:
     reason: str
     words: str = ""
     value: float | None = None  # the number to show for the experiment
+    method: Method | None = None  # with the baseline's: how the run decides from here on
 
     is_verdict = True
 
@@ -159,10 +165,29 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class RollBack:
-    """Acceptance takes kept changes out again: experiment `to` is the incumbent from here on."""
+    """Acceptance takes kept changes out again: experiment `to` is the incumbent from here on.
+
+    Attributes:
+        again: what is taken out is tried again, in its order.
+        method: how the run decides from here on, where that changes.
+    """
 
     to: int
     words: str
+    again: bool = False
+    method: Method | None = None
+
+    is_verdict = False
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Acceptance begins the final comparison of the incumbent with the baseline, in so many pairs.
+
+    No pairs stand for an exact metric: the incumbent once more, which has to give the same bits.
+    """
+
+    pairs: int
 
     is_verdict = False
 
@@ -173,15 +198,50 @@ class Done:
 
     Attributes:
         validated: gain and interval against the baseline where a final comparison was made.
+        method: how the run decides from here on, where that changes.
     """
 
     words: str = ""
     validated: Gain | None = None
+    method: Method | None = None
 
     is_verdict = False
 
 
-Step = Measure | Verdict | RollBack | Done
+Step = Measure | Verdict | RollBack | Compare | Done
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What the budget can pay, as far as it is known before the first experiment; None is no limit."""
+
+    experiments: int | None = None
+    evaluations: int | None = None
+    time_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a run decides and how its result is compared in the end: fixed with the baseline, before the first experiment.
+
+    Attributes:
+        rule: exact, race, margin, single, or what another rule calls itself.
+        pairs: of the final comparison, 0 for none; its evaluations are reserved.
+        checkpoints: how many the budget can pay.
+        alpha: bound on the chance of keeping what is no gain, of one race; 0 where the rule has none.
+        sd: the metric's noise, in its unit; `detectable` the smallest gain that is found in four of five cases.
+        log: differences are taken of logarithms, as noise of times grows with them.
+        seeded: both arms of a pair have the same seed.
+    """
+
+    rule: str
+    pairs: int = 0
+    checkpoints: int = 0
+    alpha: float = 0.0
+    sd: float | None = None
+    detectable: float | None = None
+    log: bool = False
+    seeded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +268,7 @@ class Experiment:
         content: the proposal's content, as a file of the ledger.
         onto: what a re-based candidate stands on.
         origin: the experiment whose candidate this one tries again.
+        lines: how many lines the present candidate adds to what it stands on, negative if it takes more away.
     """
 
     n: int
@@ -237,6 +298,7 @@ class Experiment:
     onto: int | None = None
     origin: int | None = None
     build_s: float | None = None  # how long its build took
+    lines: int | None = None
 
     @property
     def stands_on(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from autoresearch.agenda import PAIRS
 from autoresearch.errors import DiskFault
+from autoresearch.gains import MUCH, TRIED, Evidence, evidence
 from autoresearch.history import History
 from autoresearch.records import Direction, Experiment, Gain, Kind
 from autoresearch.taskfile.units import show_seconds
@@ -89,8 +90,9 @@ def summary(history: History) -> dict[str, Any]:
         "incumbent": value,
         "bar": history.incumbent.value if best else None,
         "incumbent_experiment": best.n if best else None,
-        "gain": gain(value, base, run.direction) if value is not None and base is not None else None,
+        "claimed": gain(value, base, run.direction) if value is not None and base is not None else None,
         "validated": asdict(validated) if validated else None,
+        "evidence": asdict(found) if (found := evidence(history)) else None,
         "counts": counts(history.experiments),
         "evaluations": history.evaluations,
         "cost_usd": history.cost_usd,
@@ -115,6 +117,7 @@ def experiment_row(e: Experiment) -> dict[str, Any]:
         "commit": e.commit,
         "kept_commit": e.kept_commit,
         "tree": e.tree,
+        "lines": e.lines,
         "origin": e.origin,
         "rolled_back": e.rolled_back,
         "lost": e.lost,
@@ -207,20 +210,63 @@ def result_lines(history: History) -> list[str]:
     assert run is not None
     if not history.line or history.experiments[0].value is None:
         return []
-    lines = [headline(history)]
+    lines = standing_lines(history)
     if len(history.line) == 1:
         return [*lines, "look: autoresearch log"]
-    if history.validated is None:
-        lines.append(f"not validated: {validation(history)}")
     return [*lines, f"look: autoresearch log · merge: git merge autoresearch/{run.run}"]
+
+
+def standing_lines(history: History) -> list[str]:
+    """The headline, what is missing to it, and what stands behind it."""
+    lines = [headline(history)]
+    if len(history.line) > 1 and history.validated is None:
+        failed = f" ({history.agenda.failed})" if history.agenda.failed else ""
+        lines.append(f"not validated: {validation(history)}{failed}")
+    found = evidence(history)
+    return lines if found is None else [*lines, *evidence_lines(found, history)]
+
+
+def evidence_lines(found: Evidence, history: History) -> list[str]:
+    """Keeps, noise and the usual rule's answer, in words."""
+    assert history.run is not None
+    lines = []
+    if found.expected_false is not None and found.kept and found.rule != "exact":
+        races = f"{counted(found.races, 'candidate')} measured again"
+        lines.append(f"of {found.kept} kept, at most {found.expected_false:.1f} expected to be no gain ({races})")
+    if found.sd:
+        lines.append(noise_line(found, history))
+    if found.repeats > MUCH:
+        words = f"repeats took {found.repeats:.0%} of the evaluations"
+        lines.append(f"{words}: a longer evaluation, or the mean over several seeds, would find more")
+    if found.replay is not None:
+        base = history.experiments[0].value
+        claim = _change_of(found.replay.claimed, base, history.run.direction)
+        kept = f"kept {found.replay.kept} of these proposals and claimed {claim}"
+        lines.append(f"the usual keep-if-better rule would have {kept}")
+    if found.small:
+        numbers = ", ".join(map(str, found.small))
+        lines.append(f"lines for little: {numbers} (small gains that add lines; try the result without them)")
+    return lines
+
+
+def noise_line(found: Evidence, history: History) -> str:
+    """`noise: sd 0.0004 · gains below 0.001 cannot be seen`."""
+    assert found.sd is not None
+    line = f"noise: sd {found.sd:.2g} · gains below {found.detectable or 0.0:.2g} cannot be seen"
+    if found.drifts:
+        line += " · the machine drifts: only measurements side by side compare"
+    elif not found.kept and history.decided >= TRIED:
+        line += ", and none was: evaluate longer, or over several seeds"
+    return line
 
 
 def validation(history: History) -> str:
     """The command of the final comparison, and what it will cost."""
-    pairs = 1 if history.exact else PAIRS
+    method = history.agenda.method
+    pairs = 1 if history.exact else (method.pairs if method is not None else 0) or PAIRS
     arms = history.experiments[0].own, history.experiments[history.line[-1]].own
     each = [sum(m.duration_s for m in own) / len(own) for own in arms if own]
-    return f"autoresearch validate ({counted(pairs, 'pair')} of evaluations, about {show_seconds(max(1.0, pairs * sum(each)))})"
+    return f"autoresearch validate ({counted(2 * pairs, 'evaluation')}, {show_seconds(max(1.0, pairs * sum(each)))})"
 
 
 def shown_value(history: History) -> float | None:
@@ -230,20 +276,28 @@ def shown_value(history: History) -> float | None:
 
 
 def headline(history: History) -> str:
-    """The gain: validated where there was a final comparison, else the running claim, called what it is."""
+    """The gain: validated where there was a final comparison; beside it the running claim, called what it is."""
     run, e, g = history.run, history.experiments[history.line[-1]], history.validated
     assert run is not None
     base = history.experiments[0].value
-    if g is not None:
-        return f"validated: {run.metric} {_validated(g, base, run.direction)}"
     if e.n == 0:
-        return f"{run.metric} {show_number(base)}: nothing beat the baseline"
+        return f"{run.metric} {show_number(base)}: nothing beat the baseline, no validated gain"
+    if g is not None:
+        kind = "validated" if g.low > 0 else "no validated gain"
+        claim = "" if g.pairs == 1 else f" · claimed on the way: {show_change(shown_value(history), base)} (optimistic)"
+        return f"{kind}: {run.metric} {_validated(g, base, run.direction)}{claim}"
     value = shown_value(history)
     machines = {m.machine for own in (history.experiments[0].own, e.own) for m in own if m.machine}
     where = "on the way, on different machines" if len(machines) > 1 and value == e.value else "on the way"
     change = show_change(value, base)
     claim = f"{run.metric} {show_number(base)} → {show_number(value)} ({change}) as measured {where}"
     return f"{claim}: optimistic, not yet validated"
+
+
+def _change_of(gained: float, base: float | None, direction: Direction) -> str:
+    """A gain as the change of the metric: in per cent of the baseline, or in its unit where that is 0."""
+    change = gained if direction == "maximize" else -gained
+    return (f"{100 * change / abs(base):+.2f} %" if base else f"{change:+.6g}").replace("-", "−")
 
 
 def _validated(g: Gain, base: float | None, direction: Direction) -> str:
@@ -254,5 +308,5 @@ def _validated(g: Gain, base: float | None, direction: Direction) -> str:
     unit, form = (" %", "+.2f") if base else ("", "+.6g")
     change = f"{sign * scale * g.mean:{form}}{unit}"
     interval = f" [{g.level * 100:.0f} %: {low:{form}}, {high:{form}}]" if g.pairs > 1 else ""
-    of = f"{g.pairs} pairs" if g.pairs > 1 else "1 pair, the same bits as recorded"
+    of = f"{g.pairs} pairs" if g.pairs > 1 else "measured again: the same bits"
     return f"{change}{interval}".replace("-", "−") + f" against the baseline, {of}"

@@ -30,6 +30,7 @@ from autoresearch.report import ResultsTable
 from autoresearch.shares import Shares, check_fits
 from autoresearch.surroundings import Surroundings, order_event
 from autoresearch.taskfile import FILE, Task, load
+from autoresearch.taskfile.times import is_exclusive, is_time
 from autoresearch.text import show_bytes
 from autoresearch.workspace import survey
 
@@ -72,7 +73,7 @@ class Session:
             self.is_new, self.run = self._choice.make()
             self.before = self.run
             self._surroundings = Surroundings(project.folder, self.task.evaluate.inputs, self.ledger)
-            self.notices += self._surroundings.busy()
+            self.notices += self._surroundings.busy() + self._one_at_a_time()
             names = project.paths.run(self.run.run)
             opened.enter_context(OwnerLock(names.lock, self.run.run))
             opened.enter_context(OwnerLock(names.cache_lock, self.run.run))  # `clean` leaves the trees alone
@@ -85,6 +86,14 @@ class Session:
                 self._record_restart()
             self._take_over()
             self._opened = opened.pop_all()
+
+    def _one_at_a_time(self) -> list[str]:
+        """That evaluations do not overlap, where several slots were asked for."""
+        slots = slots_of(self.task, self.wish)[0]
+        if slots == 1 or not is_exclusive(self.task):
+            return []
+        what = f"{self.task.metric.name} is a time" if is_time(self.task.metric) else "[evaluate] exclusive is set"
+        return [f"one evaluation at a time in {slots} slots: {what}, so each is measured alone ([evaluate] exclusive = false)"]
 
     def _take_over(self) -> None:
         """Let the baseline be what `check` measured, where it was not measured yet."""
@@ -257,12 +266,14 @@ class Session:
     ) -> Ending:
         paths, location = self.project.paths, self.location
         assembly = Assembly(paths, location, self.task, self.run, self.ledger, slots=slots, shares=shares)
+        shares.room.say = lambda words: seen("mended", {"words": words})
         workspace = await assembly.workspace(supervisor)
         for words in [*shares.words(slots[0], supervisor.memory_limit), *await assembly.tidy(supervisor)]:
             seen("mended", {"words": words})
         try:
             parts, options = self._with_errand(assembly.parts(supervisor, workspace), assembly.options())
             loop = Loop(parts, options, self.budget(), seen)
+            shares.room.uncharged = loop.books.spending.waiting
             ready(loop)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch_disk, loop)
@@ -274,13 +285,14 @@ class Session:
 
     def _with_errand(self, parts: Parts, options: Options) -> tuple[Parts, Options]:
         measured = self.measured.readouts if self.measured else {}
-        options = replace(options, rebaseline=self.wish.rebaseline, measured=measured)
+        settings = replace(options.settings, reach=self.budget().reach())
+        options = replace(options, settings=settings, rebaseline=self.wish.rebaseline, measured=measured)
         if self.wish.order is None:
             return parts, options
         last = Ending(self.before.stop_reason or "stopped", self.before.stop_words or "stopped")
         is_final = self.wish.order[0] == "validate"
         if is_final:
-            parts = replace(parts, acceptance=final.Compared(parts.acceptance))
+            parts = replace(parts, acceptance=final.compared(parts.acceptance))
         return parts, replace(options, errand=Errand(last, is_final))
 
     async def _watch_disk(self, loop: Loop) -> None:

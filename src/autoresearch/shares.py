@@ -6,16 +6,15 @@ import fcntl
 import os
 import shutil
 import socket
-import stat
 import subprocess
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
 from autoresearch import machine
 from autoresearch.errors import SetupError
+from autoresearch.exclusive import Room
+from autoresearch.lock import holder_words, machine_folder, open_shared, sign, signature
 
 _THREADS = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
@@ -53,7 +52,8 @@ class Share:
 class Shares:
     """The shares of all slots of a session. Use as a context manager: it holds the locks on GPUs and cores.
 
-    The same slot has the same cores and GPUs for the whole session, so that both arms of a comparison do.
+    The same slot has the same cores and GPUs for the whole session, so that both arms of a comparison do. `room` is where
+    the evaluations of all runs meet.
 
     Raises (when entered):
         SetupError: the machine has less than the slots want, or somebody else holds it.
@@ -64,6 +64,7 @@ class Shares:
         self._shares: list[Share] = []
         self._locks = ExitStack()
         self.notices: list[str] = []
+        self.room = Room(name)
 
     def __enter__(self) -> Shares:
         try:
@@ -75,6 +76,7 @@ class Shares:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._locks.close()
+        self.room.close()
 
     def words(self, slots: int, memory_limit: str) -> list[str]:
         """What each evaluation has, for people, if anything was asked for; then what else is to be said."""
@@ -132,19 +134,15 @@ class Shares:
 
     def _lock(self, what: str) -> str:
         """Take a machine-wide lock for the session; gives who holds it, `` when it is ours."""
-        fd = _open_lock(_lock_folder() / f"{what}.lock")
+        fd = open_shared(machine_folder() / f"{what}.lock")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip()
+            holder = signature(fd)
             os.close(fd)
             return holder or "another run"
         self._locks.callback(os.close, fd)
-        try:
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"run {self._name}, process {os.getpid()}".encode(), 0)
-        except OSError:
-            pass  # another user's file: the lock holds all the same, only the holder's name is missing
+        sign(fd, holder_words(self._name))
         return ""
 
 
@@ -187,37 +185,6 @@ def gpus() -> list[str]:
     except (OSError, subprocess.TimeoutExpired):
         return []
     return [line.strip() for line in end.stdout.splitlines() if line.strip().isdigit()] if not end.returncode else []
-
-
-def _lock_folder() -> Path:
-    """A folder that every user of this machine may lock files in.
-
-    Raises:
-        SetupError: somebody put something else in its place.
-    """
-    folder = Path(os.environ.get("AUTORESEARCH_LOCKS") or Path(tempfile.gettempdir()) / "autoresearch-locks")
-    try:
-        folder.mkdir(mode=0o1777)
-        folder.chmod(0o1777)
-    except FileExistsError:
-        pass
-    if not stat.S_ISDIR(os.lstat(folder).st_mode):
-        raise SetupError(f"{folder} is no folder: remove it, locks on cores and GPUs lie there")
-    return folder
-
-
-def _open_lock(path: Path) -> int:
-    """Open a lock file, another user's too: the kernel may refuse to write those, and a lock needs no writing."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        os.fchmod(fd, 0o666)
-        return fd
-    except FileExistsError:
-        pass
-    try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
 
 class Ports:

@@ -80,7 +80,9 @@ def order_event(history: History, kind: str, details: Mapping[str, Any]) -> tupl
         return errands.order(history, kind, details)
     if len(history.line) < 2:
         raise SetupError("nothing beat the baseline, so there is nothing to validate")
-    wanted = details.get("pairs") or (1 if history.exact else PAIRS)
+    method = history.agenda.method
+    usual = (method.pairs if method is not None else 0) or PAIRS
+    wanted = details.get("pairs") or (1 if history.exact else usual)
     known, measured = history.agenda.comparison, history.experiments[0].measurements
     of, pairs, first = history.line[-1], wanted, len(measured)
     words = ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from autoresearch.bench import Bench
-from autoresearch.books import Books, CheckOrder, Ended
+from autoresearch.books import Books, CheckOrder, Ended, method_note
 from autoresearch.budget import Ending
-from autoresearch.records import ChainedEvent, Done, Event, Experiment, Gain, Measure, RollBack
+from autoresearch.noise import Fold
+from autoresearch.records import ChainedEvent, Compare, Done, Event, Experiment, Gain, Measure, Method, RollBack
 from autoresearch.text import one_line
 
 RECHECK_AFTER = 5  # failures in a row: is it the set-up?
@@ -19,6 +20,7 @@ class Upkeep:
 
     def __init__(self, books: Books, bench: Bench) -> None:
         self._books, self._bench = books, bench
+        self._fold = Fold(books.history)
 
     async def after(self, n: int) -> None:
         """What follows the decision on experiment n, before anything sees it."""
@@ -28,9 +30,30 @@ class Upkeep:
             await self._periodic_checks(n, last=False)
         while not isinstance(step := self._next("between", n), Done):
             if isinstance(step, RollBack):
-                self._roll_back(n, step)
+                line = self._books.history.line
+                again = {"again": line[line.index(step.to) + 1 :]} if step.again else {}
+                self._change_method(step.method)
+                self._roll_back(n, step, **again)
             else:
+                assert isinstance(step, Measure), f"acceptance gave {step} between two experiments"
                 await self._bench.measure(n, step)
+        self._change_method(step.method)
+        if step.words:
+            self._books.note(n, "checkpoint", words=one_line(step.words, 500))
+        self._notice_drift()
+
+    def _notice_drift(self) -> None:
+        """Say once that the machine drifts."""
+        history = self._books.history
+        if history.agenda.drifts or history.agenda.method is None or history.exact:
+            return
+        if self._fold.now().drifts:
+            words = "the machine drifts: the incumbent's runs differ more over time than side by side"
+            self._books.note(None, "drift", words=f"{words}; only measurements side by side decide")
+
+    def _change_method(self, method: Method | None) -> None:
+        if method is not None:
+            self._books.append(method_note(method))
 
     async def at_end(self) -> Gain | None:
         """The last checks, then the final comparison if acceptance makes one.
@@ -38,19 +61,29 @@ class Upkeep:
         Raises:
             Ended: a comparison that was asked for came to nothing.
         """
-        await self._periodic_checks(self._books.history.decided, last=True)
+        books = self._books
+        await self._periodic_checks(books.history.decided, last=True)
         self.follow()
         while not isinstance(step := self._next("final", 0), Done):
-            assert isinstance(step, Measure)
-            await self._bench.measure(0, step)
-        if step.validated is None and self._books.options.errand is not None:
-            self._books.note(None, "not_validated", words=one_line(step.words, 500))
+            if isinstance(step, Compare):
+                self._begin_comparison(step.pairs)
+            else:
+                assert isinstance(step, Measure), f"acceptance gave {step} at the end"
+                await self._bench.measure(0, step)
+        is_asked = books.options.errand is not None
+        if step.validated is None and (is_asked or (books.history.agenda.comparison is not None and step.words)):
+            books.note(None, "not_validated", words=one_line(step.words, 500))
+        if step.validated is None and is_asked:
             raise Ended(Ending("final", step.words, 1))
         return step.validated
 
-    def _next(self, phase: str, n: int) -> Measure | RollBack | Done:
+    def _begin_comparison(self, pairs: int) -> None:
+        history = self._books.history
+        self._books.note(None, "validate", of=history.line[-1], pairs=pairs, first=len(history.experiments[0].measurements))
+
+    def _next(self, phase: str, n: int) -> Measure | RollBack | Compare | Done:
         step = self._books.parts.acceptance.next(self._books.situation(phase, n))
-        assert isinstance(step, Measure | RollBack | Done), f"acceptance gave {step} in phase {phase}"
+        assert isinstance(step, Measure | RollBack | Compare | Done), f"acceptance gave {step} in phase {phase}"
         return step
 
     # -- the line ---------------------------------------------------------------------------------------------------

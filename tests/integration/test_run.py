@@ -25,7 +25,11 @@ def test_better_is_kept_and_worse_is_discarded_and_checkout_untouched(toy: Toy) 
 
 def test_exact_metric_costs_one_evaluation_an_experiment(toy: Toy) -> None:
     toy.run([knob(9), knob(11), knob(8)])
-    assert toy.history().evaluations == 2 + 3
+    history = toy.history()
+    assert [len(e.measurements) for e in history.experiments[1:4]] == [1, 1, 1]
+    assert history.evaluations == 2 + 3 + 1  # the result once more at the end: it has to give the same bits
+    assert history.validated is not None
+    assert (history.validated.mean, history.validated.pairs) == (2.0, 1)
 
 
 def test_keep_commit_carries_the_numbers_as_trailers(toy: Toy) -> None:

@@ -29,17 +29,18 @@ FACES = {
     "checkup",
     "brief",
     "report",
+    "gains",
     "plot",
     "live",
     "testing",
 }
-LOOP = {"loop", "books", "bench", "upkeep", "comeback", "errands", "budget", "slots"}
+LOOP = {"loop", "books", "bench", "upkeep", "comeback", "errands", "budget", "slots", "guards", "prospects"}
 SIBLINGS = {"strategies", "proposers", "acceptance", "runners", "workspace", "ledger"}
-TOOLS = {"detect", "process", "git", "sandbox", "machine", "inhibit", "lock", "paths", "shares"}
-GROUND = {"taskfile", "records", "contracts", "errors", "history", "frame", "agenda", "text", "masking"}
+TOOLS = {"detect", "process", "git", "sandbox", "machine", "inhibit", "lock", "paths", "shares", "exclusive"}
+GROUND = {"taskfile", "records", "contracts", "errors", "history", "frame", "agenda", "text", "masking", "noise"}
 LAYERS = (FACES, LOOP, SIBLINGS, TOOLS, GROUND)
 
-READERS = {"brief", "report", "plot"}  # they stand beside the faces, and see records only
+READERS = {"brief", "report", "gains", "plot"}  # they stand beside the faces, and see records only
 HEAVY = {"optuna", "matplotlib", "numpy"}
 SLOW = HEAVY | {"typer", "rich", "pydantic"}
 

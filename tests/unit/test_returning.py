@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from autoresearch import machine
-from autoresearch.acceptance.final import Compared, compare, interval
+from autoresearch.acceptance.final import Compared, compare
+from autoresearch.acceptance.intervals import interval
 from autoresearch.acceptance.single import Single
 from autoresearch.contracts import Settings, Situation
 from autoresearch.errands import order
 from autoresearch.errors import SetupError
 from autoresearch.history import History
 from autoresearch.ledger import MemoryLedger, views
-from autoresearch.records import Done, Event, Gain, Measure
+from autoresearch.records import Compare, Done, Event, Gain, Measure
 from autoresearch.report import headline, result_lines
 from autoresearch.testing.ledgers import experiment, start
 
@@ -101,8 +102,27 @@ def test_evaluation_that_fails_ends_the_comparison_with_its_words() -> None:
     assert "candidate (experiment 1): no" in found.words
 
 
-def test_without_a_comparison_that_was_begun_there_is_none() -> None:
-    assert compare(situation(ledger_of())) == Done()
+def test_comparison_begins_with_the_pairs_that_were_fixed_with_the_baseline() -> None:
+    step = Compared(Single()).next(situation(ledger_of(note("method", rule="race", pairs=4))))
+    assert step == Compare(4)
+    assert Compared(Single()).next(situation(ledger_of(note("method", rule="race", pairs=0)))) == Done()
+    assert Compared(Single()).next(situation(ledger_of(note("method", rule="exact", pairs=1)))) == Compare(0)
+
+
+def test_result_that_was_compared_is_not_compared_again() -> None:
+    ledger = ledger_of(note("method", rule="race", pairs=4), stopped(Gain(0.19, 0.13, 0.25, 4)))
+    assert Compared(Single()).next(situation(ledger)) == Done()
+
+
+def test_exact_result_is_measured_once_more_and_has_to_give_the_same_bits() -> None:
+    for value, validated in ((9.0, Gain(1.0, 1.0, 1.0, 1)), (9.5, None)):
+        ledger = ledger_of(note("method", rule="exact", pairs=1), note("validate", of=1, pairs=0, first=1))
+        step = compare(situation(ledger))
+        assert isinstance(step, Measure)
+        measured(ledger, step, value)
+        found = compare(situation(ledger))
+        assert isinstance(found, Done)
+        assert found.validated == validated
 
 
 # -- what is shown -----------------------------------------------------------------------------------------------------
@@ -116,14 +136,21 @@ def stopped(gain: Gain, of: int = 1) -> Event:
 
 def test_headline_is_the_change_of_the_metric_with_its_interval() -> None:
     history = history_of(stopped(Gain(0.19, 0.13, 0.25, 6)))
-    assert headline(history) == "validated: score −1.90 % [90 %: −2.50, −1.30] against the baseline, 6 pairs"
+    assert headline(history) == (
+        "validated: score −1.90 % [90 %: −2.50, −1.30] against the baseline, 6 pairs"
+        " · claimed on the way: −10.00 % (optimistic)"
+    )
+
+
+def test_interval_with_zero_in_it_is_no_validated_gain() -> None:
+    assert headline(history_of(stopped(Gain(0.19, -0.13, 0.51, 6)))).startswith("no validated gain: score −1.90 % [90 %: ")
 
 
 def test_validation_of_another_incumbent_does_not_count() -> None:
     history = history_of(stopped(Gain(0.19, 0.13, 0.25, 6)), *experiment(3, value=8.0))
     assert history.validated is None
     assert any(
-        line.startswith("not validated: autoresearch validate (6 pairs of evaluations, about ")
+        line.startswith("not validated: autoresearch validate (12 evaluations, ")
         for line in result_lines(history)
     )
 

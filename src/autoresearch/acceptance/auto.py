@@ -1,37 +1,47 @@
 """Finds out whether the metric is noisy: two baseline evaluations in fresh processes, under two seeds where it takes one.
 
-Bit-equal means exact, one evaluation an experiment. Else the margin rule with three more baselines.
+Bit-equal means exact, one evaluation an experiment, until a checkpoint says otherwise. Else candidates race.
 """
 
 from __future__ import annotations
 
 from autoresearch.acceptance import single_run
+from autoresearch.acceptance.checkpoint import Checkpoint
 from autoresearch.acceptance.exact import Exact
 from autoresearch.acceptance.margin import Margin
-from autoresearch.contracts import Situation
+from autoresearch.acceptance.race import Race
+from autoresearch.contracts import Acceptance, Situation
+from autoresearch.noise import Fold
 from autoresearch.records import Step
 
 
 class Auto:
-    """`noise = "none"` trusts one run."""
+    """`noise = "none"` trusts one run; without repeats the margin rule decides."""
 
     def __init__(self) -> None:
-        self._exact, self._margin = Exact(), Margin()
+        self._exact, self._race, self._margin = Exact(), Race(), Margin()
+        self._fold: Fold | None = None
 
     def next(self, situation: Situation) -> Step:
         if situation.settings.noise == "none":
             return self._exact.next(situation)
+        noisy: Acceptance = self._margin if situation.settings.max_repeats == 1 else self._race
         if situation.phase == "baseline":
-            step = single_run.measure_baseline(situation, 2)
-            if step is not None:
-                return step
-            if is_exact(situation):
-                return single_run.baseline_verdict(situation, "two evaluations agree bit for bit: exact")
-            return self._margin.next(situation)
-        return (self._exact if is_exact(situation) else self._margin).next(situation)
+            return self._baseline(situation, noisy)
+        if not situation.history.exact:
+            return noisy.next(situation)
+        return self._exact.next(situation) if situation.phase == "experiment" else self._between(situation)
 
+    def _baseline(self, situation: Situation, noisy: Acceptance) -> Step:
+        step = single_run.measure_baseline(situation, 2)
+        if step is not None:
+            return step
+        if len(set(single_run.values(situation.current, situation.settings.metric))) == 1:
+            seeds = "" if situation.settings.seeded else ", for this seed only"
+            return single_run.baseline_verdict(situation, "exact", f"two evaluations agree bit for bit: exact{seeds}")
+        return noisy.next(situation)
 
-def is_exact(situation: Situation) -> bool:
-    """Whether the baseline's evaluations agree bit for bit."""
-    found = single_run.values(situation.baseline, situation.settings.metric)
-    return len(set(found)) == 1
+    def _between(self, situation: Situation) -> Step:
+        if self._fold is None or not self._fold.is_of(situation.history):
+            self._fold = Fold(situation.history)
+        return Checkpoint(situation, self._fold.now()).next_exact()

@@ -12,7 +12,8 @@ class Exact:
 
     def next(self, situation: Situation) -> Step:
         if situation.phase == "baseline":
-            return single_run.measure_baseline(situation, 1) or single_run.baseline_verdict(situation, "taken as exact")
+            step = single_run.measure_baseline(situation, 1)
+            return step or single_run.baseline_verdict(situation, "exact", "taken as exact")
         if situation.phase == "experiment":
             return single_run.judge(situation, single_run.min_effect(situation))
         return Done()

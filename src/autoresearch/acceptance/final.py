@@ -1,65 +1,77 @@
 """The final comparison of the result with the original baseline: interleaved pairs, their number fixed beforehand.
 
 Pairs alternate in order (AB, BA, AB, …), both arms of a pair have the same seed, and the mean gain has a 90 % t interval
-over the pairs. An exact metric has one pair, which has to give the recorded bits.
+over the pairs. An exact metric's result has to give its recorded bits once more; where a person asks, the baseline too.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Sequence
 
+from autoresearch.acceptance.intervals import FEWEST, interval, is_first
 from autoresearch.acceptance.single_run import seed_for
 from autoresearch.contracts import Acceptance, Situation
-from autoresearch.records import Done, Gain, Measure, Measurement, Step
-
-FEWEST, MOST = 3, 8
-_T95 = {2: 2.919986, 3: 2.353363, 4: 2.131847, 5: 2.015048, 6: 1.943180, 7: 1.894579}
-"""The 95 % quantile of Student's t by degrees of freedom: the ends of a two-sided 90 % interval."""
+from autoresearch.records import Compare, Done, Gain, Measure, Measurement, Step
 
 
 class Compared:
-    """Another rule, with the comparison that the ledger says was begun as its final phase."""
+    """Another rule, whose result is compared with the original baseline at the end."""
 
     def __init__(self, rule: Acceptance) -> None:
         self._rule = rule
 
     def next(self, situation: Situation) -> Step:
-        return compare(situation) if situation.phase == "final" else self._rule.next(situation)
+        if situation.phase != "final":
+            return self._rule.next(situation)
+        return begin(situation) or compare(situation)
+
+
+def compared(rule: Acceptance) -> Compared:
+    """A rule with that comparison at its end, whatever it has there itself."""
+    return rule if isinstance(rule, Compared) else Compared(rule)
+
+
+def begin(situation: Situation) -> Compare | Done | None:
+    """Whether a comparison is to begin, or none is to be made; None where one was begun and goes on."""
+    history, incumbent = situation.history, situation.incumbent
+    agenda, method = history.agenda, history.agenda.method
+    if not incumbent.n:
+        return Done()
+    if agenda.comparison is not None and agenda.comparison.of == incumbent.n and not agenda.failed:
+        return None
+    if history.validated is not None or method is None or not method.pairs:
+        return Done()
+    return Compare(0 if history.exact else max(FEWEST, method.pairs))
 
 
 def compare(situation: Situation) -> Measure | Done:
     """The next evaluation of the comparison that was begun, or what it came to."""
     plan = situation.history.agenda.comparison
-    if plan is None:
-        return Done()
+    assert plan is not None
     if plan.of != situation.incumbent.n:
         return Done("the checks at the end took the result back: what is left was not compared")
     done = [m for m in situation.baseline.measurements[plan.first :] if m.phase == "final"]
     failed = next((m for m in done if not m.ok), None)
     if failed is not None:
         return Done(f"the final comparison failed: {failed.arm} (experiment {failed.of}): {failed.words or failed.outcome}")
-    if len(done) < 2 * plan.pairs:
+    if len(done) < max(1, 2 * plan.pairs):
         pair, second = divmod(len(done), 2)
-        result = (pair % 2 == 0) == (second == 0)
-        of, arm = (plan.of, "candidate") if result else (0, "baseline")
+        of, arm = (plan.of, "candidate") if is_first(pair, second) else (0, "baseline")
         return Measure(of=of, arm=arm, seed=seed_for(situation.settings, -1, plan.first + pair), phase="final")
-    if plan.pairs == 1 and (words := _other_bits(situation, done)):
-        return Done(words)
+    if plan.pairs < 2:
+        words = _other_bits(situation, done)
+        return Done(words) if words else Done("the same bits", _recorded(situation))
     sign, metric = situation.settings.sign(), situation.settings.metric
     values = {arm: [m.values[metric] for m in done if m.arm == arm] for arm in ("candidate", "baseline")}
     gains = [sign * (a - b) for a, b in zip(values["candidate"], values["baseline"], strict=True)]
     return Done("compared", interval(gains))
 
 
-def interval(gains: Sequence[float]) -> Gain:
-    """The mean of the gains of 3 to 8 pairs with its 90 % t interval; one pair has no width."""
-    mean = statistics.fmean(gains)
-    half = 0.0
-    if len(gains) > 1:
-        half = _T95[len(gains) - 1] * statistics.stdev(gains) / math.sqrt(len(gains))
-    return Gain(mean, mean - half, mean + half, len(gains))
+def _recorded(situation: Situation) -> Gain:
+    result, base = situation.incumbent.value, situation.baseline.value
+    assert result is not None
+    assert base is not None
+    return interval([situation.settings.sign() * (result - base)])
 
 
 def _other_bits(situation: Situation, done: Sequence[Measurement]) -> str:

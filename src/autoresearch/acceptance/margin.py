@@ -1,14 +1,14 @@
-"""For noisy metrics: one run has to beat the incumbent by two standard deviations of five baselines."""
+"""For noisy metrics: one run has to beat the incumbent by two standard deviations of the baselines."""
 
 from __future__ import annotations
 
 import statistics
 
 from autoresearch.acceptance import single_run
+from autoresearch.acceptance.method import baselines
 from autoresearch.contracts import Situation
 from autoresearch.records import Done, Step
 
-BASELINES = 5
 DEVIATIONS = 2.0
 
 
@@ -23,8 +23,10 @@ class Margin:
 
     def next(self, situation: Situation) -> Step:
         if situation.phase == "baseline":
-            step = single_run.measure_baseline(situation, BASELINES)
-            return step or single_run.baseline_verdict(situation, f"sd {spread(situation):.3g} over {BASELINES} evaluations")
+            step = single_run.measure_baseline(situation, 2)
+            if step is None:
+                step = single_run.measure_baseline(situation, baselines(situation.settings, situation.current.own))
+            return step or single_run.noisy_verdict(situation, "margin")
         if situation.phase == "experiment":
             margin = max(DEVIATIONS * spread(situation), single_run.min_effect(situation))
             return single_run.judge(situation, margin)

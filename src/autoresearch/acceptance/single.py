@@ -12,7 +12,7 @@ class Single:
 
     def next(self, situation: Situation) -> Step:
         if situation.phase == "baseline":
-            return single_run.measure_baseline(situation, 1) or single_run.baseline_verdict(situation, "one run")
+            return single_run.measure_baseline(situation, 1) or single_run.baseline_verdict(situation, "single", "one run")
         if situation.phase == "experiment":
             return single_run.judge(situation, single_run.min_effect(situation))
         return Done()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
+from autoresearch.acceptance.method import method
 from autoresearch.contracts import Settings, Situation
 from autoresearch.records import Experiment, Kind, Measure, Measurement, Outcome, Step, Verdict
 
@@ -66,6 +68,20 @@ def judge(situation: Situation, margin: float) -> Step:
     return Verdict(Kind.DISCARD, reason, words, value)
 
 
-def baseline_verdict(situation: Situation, words: str) -> Verdict:
-    found = values(situation.current, situation.settings.metric)
-    return Verdict(Kind.KEEP, "baseline", words, statistics.fmean(found) if len(set(found)) > 1 else found[0])
+def baseline_verdict(situation: Situation, rule: str, words: str) -> Verdict:
+    """The baseline's, with how the run decides from here on."""
+    own, settings = situation.current.own, situation.settings
+    found = [m.values[settings.metric] for m in own]
+    value = statistics.fmean(found) if len(set(found)) > 1 else found[0]
+    return Verdict(Kind.KEEP, "baseline", words, value, method(settings, rule, own))
+
+
+def noisy_verdict(situation: Situation, rule: str, *, alpha: float = 0.0, repeats: bool = False) -> Verdict:
+    """The baseline's where the metric is noisy: its spread, and what cannot be seen because of it."""
+    verdict = baseline_verdict(situation, rule, "")
+    own = situation.current.own
+    found = method(situation.settings, rule, own, alpha=alpha, repeats=repeats)
+    value = abs(verdict.value or 0.0)
+    share = f" ({100 * (found.detectable or 0) / value:.2g} %)" if value else ""
+    words = f"noisy: sd {found.sd or 0:.2g} · gains below {found.detectable or 0:.2g}{share} cannot be seen"
+    return replace(verdict, words=words, method=found)

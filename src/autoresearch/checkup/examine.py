@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autoresearch import git, machine, proposers
 from autoresearch.acceptance.single_run import seed_for
-from autoresearch.assembly import scope_of
+from autoresearch.assembly import scope_of, slots_of
 from autoresearch.checkup import breakage, forecast, mend, reading, reuse, spread, unused
 from autoresearch.checkup.breakage import Breakage
 from autoresearch.checkup.causes import Change, economies, makes_environment
@@ -22,6 +22,7 @@ from autoresearch.checkup.unused import Cause
 from autoresearch.checkup.walls import Search, Walls
 from autoresearch.contracts import Settings
 from autoresearch.errors import SetupError
+from autoresearch.guards import doubt
 from autoresearch.records import Outcome
 from autoresearch.taskfile import Task
 from autoresearch.taskfile.units import show_seconds
@@ -83,7 +84,7 @@ def refuse_proposer(task: Task, project: Path, python: str) -> None:
 
 async def examine(subject: Subject, text: str, wish: Wish, say: Say) -> Findings:
     """Check a task, find what it needs, and with `fix` write that into its file."""
-    async with Listener() as supervisor:
+    async with Listener(say) as supervisor:
         await supervisor.start()
         await Sealed(subject, text, supervisor).assembly.tidy(supervisor)  # after a check that was killed
         protected = bool(supervisor.namespaces)
@@ -230,7 +231,9 @@ class Examination:
         checks = [await self._check(sealed, i) for i in range(len(sealed.options.checks))]
         quick = await self._quick(sealed) if task.evaluate.quick else None
         values = measured.values(metric.name)
-        guards = bounds(sealed.options.guards, [t.readout.values for t in measured.tried])
+        read = [t.readout.values for t in measured.tried]
+        guards = bounds(sealed.options.guards, read)
+        doubts = [words for guard in sealed.options.guards if (words := doubt(guard, read))]
         noise = spread.spread(values)
         sweep = forecast.sweep(sealed, sum(measured.durations) / len(measured.durations))
         problems = [*_unnoticed(noticed, causes), *problems_of(guards, checks, quick)]
@@ -255,7 +258,7 @@ class Examination:
             price=forecast.price(task),
             sweep=sweep,
             problems=tuple(problems),
-            warnings=tuple(self._warnings(noticed, measured, task, sweep)),
+            warnings=(*self._warnings(noticed, measured, task, sweep), *doubts),
         )
 
     def _warnings(self, noticed: Breakage, measured: Measured, task: Task, sweep: Sweep) -> list[str]:
@@ -272,7 +275,7 @@ class Examination:
         unsure = [b.file for b in noticed.broken if b.used is None]
         if unsure:
             found.append(f"breaking {', '.join(unsure)} changed nothing beyond the noise: it may not be used")
-        peak_mb = max((t.readout.peak_mb or 0.0 for t in measured.tried), default=0.0) * forecast.slots_of(task)
+        peak_mb = max((t.readout.peak_mb or 0.0 for t in measured.tried), default=0.0) * slots_of(task)
         if peak_mb > machine.total_memory_mb():
             found.append(f"all slots together need {peak_mb:.0f} MB, more than there is: fewer slots ([run] evaluations)")
         if makes_environment(task):

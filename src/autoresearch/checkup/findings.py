@@ -10,6 +10,7 @@ from typing import Any
 from autoresearch.checkup.breakage import Breakage
 from autoresearch.checkup.forecast import Disk, Pace, Sweep
 from autoresearch.checkup.spread import Greedy, Spread
+from autoresearch.guards import Bound, broken
 from autoresearch.records import Readout
 
 
@@ -136,13 +137,13 @@ def problems_of(guards: Sequence[Bounded], checks: Sequence[Passed], quick: Pass
     return found + ([f"the quick test fails on the unchanged code: {quick.words}"] if quick and not quick.passed else [])
 
 
-def bounds(guards: Sequence[Any], measured: Sequence[Mapping[str, float]]) -> tuple[Bounded, ...]:
+def bounds(guards: Sequence[Bound], measured: Sequence[Mapping[str, float]]) -> tuple[Bounded, ...]:
     """Each guard with what was read of it."""
     return tuple(
         Bounded(
             guard.name,
             tuple(values[guard.name] for values in measured if guard.name in values),
-            next((words for values in measured if (words := guard.broken(values))), ""),
+            broken(guard, measured, measured, strict=True),
         )
         for guard in guards
     )

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch import machine
-from autoresearch.assembly import scope_of, wanted
+from autoresearch.assembly import scope_of, slots_of
 from autoresearch.checkup.measure import Sealed
 from autoresearch.proposers import constants
 from autoresearch.proposers.constants import Knob, RangeError
-from autoresearch.shares import most_slots
 from autoresearch.taskfile import Task
+from autoresearch.taskfile.times import is_exclusive
 from autoresearch.taskfile.units import show_seconds
 
 HOUR_S, NIGHT_S = 3600.0, 8 * 3600.0
@@ -71,14 +71,9 @@ class Disk:
         return (self.tree + self.copies + self.caches) * self.slots
 
 
-def slots_of(task: Task) -> int:
-    """How many evaluations a run makes at a time."""
-    return most_slots(wanted(task)) if task.run.evaluations == "auto" else int(task.run.evaluations)
-
-
 def pace(durations: Sequence[float], task: Task, *, noisy: bool, build_s: float = 0.0) -> Pace:
     """How many experiments there is time for; each is built once."""
-    slots = slots_of(task)
+    slots = 1 if is_exclusive(task) else slots_of(task)
     each = max(sum(durations) / len(durations), 0.001)
     single, repeated = each + build_s, each * _REPEATS + build_s
     again = (int(HOUR_S * slots / repeated), int(NIGHT_S * slots / repeated)) if noisy else (None, None)

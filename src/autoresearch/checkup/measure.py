@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -104,10 +105,11 @@ class Tried:
 
 
 class Listener(Supervisor):
-    """A supervisor that remembers what its jobs said."""
+    """A supervisor that remembers what its jobs said; `say` is told why one has to wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Say = lambda words: None) -> None:
         super().__init__()
+        self.say = say
         self.heard: list[tuple[Path | None, Exit]] = []
 
     async def __aenter__(self) -> Listener:
@@ -140,6 +142,7 @@ class Sealed:
             python=subject.python,
         )
         self._shares = Shares(wanted(self.task), 1, RUN)
+        self._shares.room.say = supervisor.say
         self.assembly = Assembly(
             subject.paths, subject.location, self.task, run, MemoryLedger(), openings=openings, shares=self._shares
         )
@@ -201,7 +204,7 @@ class Sealed:
         return await self._run(self.base, Order(0, 0, 1, "quick", command, self.subject.logs, self.timeout_s, "quick"))
 
     async def _run(self, candidate: Candidate, order: Order) -> Tried:
-        first, began = len(self.supervisor.heard), time.monotonic()
+        first, began = len(self.supervisor.heard), self._now()
         place: Place | None = None
         try:
             place = await self.workspace.place(0, candidate)
@@ -209,15 +212,19 @@ class Sealed:
                 readout = Readout(Outcome.BUILD, words=place.failed)
             elif place.unbuilt:
                 readout, place = await self._built(candidate, place, order)
-                began = time.monotonic() - readout.duration_s  # a build is timed for itself
+                began = self._now() - readout.duration_s  # a build is timed for itself
             else:
                 readout = await self.runner.evaluate(place, order)
         except SetupError as error:
             readout = Readout(Outcome.BUILD, words=str(error))
         try:
-            return replace(self._tried(readout, place, order, first), took_s=time.monotonic() - began)
+            return replace(self._tried(readout, place, order, first), took_s=self._now() - began)
         finally:
             self.workspace.vacate(0)  # what it left is gone then
+
+    def _now(self) -> float:
+        """A clock that stands still while other runs are waited for."""
+        return time.monotonic() - self._shares.room.waited_s
 
     async def _built(self, candidate: Candidate, place: Place, order: Order) -> tuple[Readout, Place]:
         build = Order(0, 0, 1, "build", self.task.evaluate.build, self.subject.logs, self.timeout_s, "build")
@@ -268,7 +275,8 @@ async def outside(subject: Subject, text: str, supervisor: Listener, *, timeout_
         return Tried(Readout(Outcome.BUILD, words="the checkout is too large to copy, and there are no layers here"))
     first = len(supervisor.heard)
     order = Order(0, 0, 1, "outside", "", subject.logs, timeout_s or sealed.timeout_s)
-    readout = await sealed.assembly.runner(supervisor).evaluate(place, order)
+    with closing(sealed._shares.room):
+        readout = await sealed.assembly.runner(supervisor).evaluate(place, order)
     return sealed._tried(readout, place, order, first)
 
 

@@ -12,6 +12,7 @@ from autoresearch import git, lock
 from autoresearch.agenda import Agenda
 from autoresearch.cli.view import PER_CENT, baseline_line, experiment_line
 from autoresearch.errors import AutoresearchError, OwnedElsewhere, SetupError, UnknownName
+from autoresearch.gains import pairs
 from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger
 from autoresearch.masking import NOTHING, Mask, mask_of
@@ -21,9 +22,9 @@ from autoresearch.records import Experiment
 from autoresearch.report import (
     experiment_row,
     export_jsonl,
-    headline,
     show_counts,
     show_number,
+    standing_lines,
     summary,
     tsv_header,
     tsv_row,
@@ -90,7 +91,7 @@ def _standing(project: Project, ledger: SqliteLedger, name: str) -> None:
     found = summary(history)
     _print(f"run {name} of {run.task}: {state}")
     if history.line:
-        _print(baseline_line(history), headline(history))
+        _print(baseline_line(history), *standing_lines(history))
     cost = f" · {history.cost_usd:.2f} USD" if history.cost_usd else ""
     worked = run.worked_s + (max(0.0, run.last_at - run.session_at) if run.session_at else 0.0)
     _print(f"{show_counts(found['counts'])} · {counted(history.evaluations, 'evaluation')} · {show_seconds(worked)}{cost}")
@@ -215,7 +216,8 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
     verdict = f"{e.verdict.kind.value} ({e.verdict.reason}): {e.verdict.words}" if e.verdict else f"open ({e.stage})"
     _print(f"experiment {n} of run {run}: {verdict}")
     if n:
-        _print(f"{e.operation} on {', '.join(map(str, e.parents))} by {e.proposer or 'the owner'}: {e.description}")
+        change = f"{e.description}{_lines(e.lines)}"
+        _print(f"{e.operation} on {', '.join(map(str, e.parents))} by {e.proposer or 'the owner'}: {change}")
     else:
         _print("the base as the owner committed it")
     if e.origin is not None:
@@ -223,6 +225,7 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
     if e.rolled_back:
         _print("taken out again by a roll-back")
     _print(*_measured_again(ledger.history(run), e))
+    _print(*_pair_lines(ledger.history(run), e))
     for m in e.measurements:
         values = ", ".join(f"{k} {show_number(v)}" for k, v in m.values.items()) or f"{m.outcome.value}: {m.words}"
         memory = f" · {m.peak_mb:.0f} MB ({m.memory_from})" if m.peak_mb is not None else ""
@@ -238,6 +241,23 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
         if log.is_file():
             tail = log.read_bytes()[-4000:].decode("utf-8", "replace").splitlines()[-20:]
             _print("", f"the end of {log}:", *(f"  {line}" for line in tail))
+
+
+def _pair_lines(history: History, e: Experiment) -> list[str]:
+    """The pairs of each race, checkpoint and final comparison: which came first, and by how much it was better."""
+    assert history.run is not None
+    metric, lines = history.run.metric, []
+    for phase, what in (("race", "race"), ("between", "checkpoint"), ("final", "final")):
+        for i, pair in enumerate(pairs((m for m in e.measurements if m.phase == phase), history), 1):
+            first, second = sorted((pair.one, pair.other), key=lambda m: m.index)
+            shown = [f"{m.arm} (experiment {m.of}) {show_number(m.values.get(metric))}" for m in (first, second)]
+            lines.append(f"  {what}, pair {i}: {' then '.join(shown)}: gain {pair.gain:+.6g}".replace("-", "−"))
+    return lines
+
+
+def _lines(lines: int | None) -> str:
+    """` · +3 lines`: what a change adds, with its sign."""
+    return "" if lines is None else f" · {lines:+d} line{'' if abs(lines) == 1 else 's'}".replace("-", "−").replace("+0", "±0")
 
 
 def _measured_again(history: History, e: Experiment) -> list[str]:

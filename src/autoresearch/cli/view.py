@@ -79,14 +79,15 @@ PER_CENT = " · per cent below are against it"
 
 
 def again_line(event: ChainedEvent, history: History) -> str:
-    """An evaluation of what is decided already: before going on, or in the final comparison."""
+    """An evaluation of what is decided already: before going on, now and then, or in the final comparison."""
     assert history.run is not None
     body = event.body
-    if body["phase"] not in ("refresh", "final"):
+    if body["phase"] not in ("refresh", "final", "between"):
         return ""
     value = show_number(body["values"].get(history.run.metric)) if body["outcome"] == "ok" else body["outcome"]
     what = f"experiment {body['of']}" if body["of"] else "baseline"
-    return f"{'measured again' if body['phase'] == 'refresh' else 'final'}: {what} {value} · {show_seconds(body['duration_s'])}"
+    phase = "final" if body["phase"] == "final" else "measured again"
+    return f"{phase}: {what} {value} · {show_seconds(body['duration_s'])}"
 
 
 def bar_line(body: Mapping[str, Any]) -> str:
@@ -112,7 +113,7 @@ def besides(what: str, details: Mapping[str, Any], history: History) -> str:
             return bar_line(event.body)
         case "remeasured":
             return baseline_line(history) + PER_CENT
-        case "branch":
+        case "branch" | "prospect" | "drift" | "checkpoint":
             return str(event.body["words"])
     return ""
 

@@ -49,6 +49,7 @@ def dump(e: Experiment) -> str:
             e.onto,
             e.origin,
             e.build_s,
+            e.lines,
         ],
         ensure_ascii=False,
         separators=(",", ":"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -78,18 +80,31 @@ def _serve(inbox: queue.SimpleQueue[Any]) -> None:
             return  # the loop has ended
 
 
-class CallableRunner:
-    """Runs `fitness(state)`; what it returns is the score, or a mapping with `score` and further metrics."""
+def takes_seed(fitness: Callable[..., Any]) -> bool:
+    """Whether a function has a parameter named `seed`."""
+    try:
+        return "seed" in inspect.signature(fitness).parameters
+    except (TypeError, ValueError):
+        return False
 
-    def __init__(self, fitness: Callable[[Any], Any], decode: Callable[[bytes], Any], threads: Threads) -> None:
+
+class CallableRunner:
+    """Runs `fitness(state)`; what it returns is the score, or a mapping with `score` and further metrics.
+
+    A fitness with a parameter named `seed` gets that of the evaluation.
+    """
+
+    def __init__(self, fitness: Callable[..., Any], decode: Callable[[bytes], Any], threads: Threads) -> None:
         self._fitness, self._decode, self._threads = fitness, decode, threads
+        self._takes_seed = takes_seed(fitness)
 
     async def evaluate(self, place: Place, order: Order) -> Readout:
         began = time.perf_counter()
         outcome, values, words = Outcome.TIMEOUT, {}, f"still running after {order.timeout_s} s"
         with anyio.move_on_after(order.timeout_s if order.timeout_s is not None else math.inf):
             try:
-                values = score(await self._threads.call(self._fitness, self._decode(place.state)))
+                call = partial(self._fitness, seed=order.seed) if self._takes_seed else self._fitness
+                values = score(await self._threads.call(call, self._decode(place.state)))
                 outcome, words = Outcome.OK, ""
             except NotANumber as error:
                 outcome, words = Outcome.NO_MEASUREMENT, str(error)
@@ -108,7 +123,7 @@ class ProcessRunner:
         SetupError: the function cannot be sent to another process.
     """
 
-    def __init__(self, fitness: Callable[[Any], Any], decode: Callable[[bytes], Any], threads: Threads) -> None:
+    def __init__(self, fitness: Callable[..., Any], decode: Callable[[bytes], Any], threads: Threads) -> None:
         try:
             self._functions = pickle.dumps((fitness, decode))
         except Exception as error:
@@ -127,7 +142,7 @@ class ProcessRunner:
             child = self._waiting() or await self._start()
             began = time.perf_counter()
             with anyio.move_on_after(order.timeout_s if order.timeout_s is not None else math.inf):
-                outcome, values, words = await self._threads.call(child.ask, place.state)
+                outcome, values, words = await self._threads.call(child.ask, place.state, order.seed)
                 if child.alive:
                     self._idle.append(child)
                     child = None
@@ -198,10 +213,10 @@ class _Child:
     def is_running(self) -> bool:
         return self.alive and self._process.is_alive()
 
-    def ask(self, state: bytes) -> tuple[str, dict[str, float], str]:
+    def ask(self, state: bytes, seed: int) -> tuple[str, dict[str, float], str]:
         """The outcome, values and words of one call."""
         try:
-            self._ours.send_bytes(state)
+            self._ours.send_bytes(pickle.dumps((state, seed)))
         except OSError:
             pass  # it has ended, and receiving says how
         return self._receive()
@@ -245,10 +260,11 @@ def _child(pipe: Connection, functions: bytes, parent: int) -> None:
     pipe.send_bytes(pickle.dumps(("ready", {}, "")))
     while True:
         try:
-            state = pipe.recv_bytes()
+            state, seed = pickle.loads(pipe.recv_bytes())
         except (EOFError, OSError):
             return
-        pipe.send_bytes(pickle.dumps(_measure(fitness, decode, state)))
+        call = partial(fitness, seed=seed) if takes_seed(fitness) else fitness
+        pipe.send_bytes(pickle.dumps(_measure(call, decode, state)))
 
 
 def _follow(parent: int) -> None:
@@ -258,7 +274,7 @@ def _follow(parent: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _measure(fitness: Callable[[Any], Any], decode: Callable[[bytes], Any], state: bytes) -> tuple[str, dict[str, float], str]:
+def _measure(fitness: Callable[..., Any], decode: Callable[[bytes], Any], state: bytes) -> tuple[str, dict[str, float], str]:
     try:
         return Outcome.OK, score(fitness(decode(state))), ""
     except NotANumber as error:

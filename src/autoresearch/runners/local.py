@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import anyio
 from autoresearch import machine
 from autoresearch.contracts import Place
 from autoresearch.errors import DiskFault
+from autoresearch.exclusive import Room
 from autoresearch.masking import NOTHING, Mask
 from autoresearch.process import Exit, Job, Supervisor
 from autoresearch.process.environment import SEALED, Openings, argv, clean, open_up, remove, renew
@@ -54,6 +56,7 @@ class Surroundings:
         cleanup: run after each command, also after one that was killed.
         home: paths in the user's HOME that the evaluations' own shows as well.
         share: the part of the machine that a slot has.
+        room: where commands of all runs meet; `exclusive` evaluations are alone in it.
     """
 
     name: str
@@ -66,6 +69,8 @@ class Surroundings:
     openings: Openings = SEALED
     home: tuple[Path, ...] = ()
     share: Callable[[int], Share] = lambda slot: Share()
+    room: Room | None = None
+    exclusive: bool = False
 
 
 class LocalRunner:
@@ -87,6 +92,15 @@ class LocalRunner:
         self._masked = surroundings.mask.pairs
 
     async def evaluate(self, place: Place, order: Order) -> Readout:
+        async with self._turn(order):
+            return await self._evaluate(place, order)
+
+    def _turn(self, order: Order) -> AbstractAsyncContextManager[None]:
+        """The time in which an order may run, its cleanup included; waiting for it counts for nothing."""
+        around = self._around
+        return around.room.hold(alone=around.exclusive and order.kind == "evaluate") if around.room else nullcontext()
+
+    async def _evaluate(self, place: Place, order: Order) -> Readout:
         assert place.folder is not None
         assert place.scratch is not None
         result = place.scratch / "result.json"

@@ -152,10 +152,16 @@ def _check_meaning(text: str, task: Task) -> None:
     if metric.pattern and metric.file:
         raise _mistake(text, ("metric", "pattern"), "pattern and file are both set", "one way to read the number")
     for i, guard in enumerate(task.guard):
-        if guard.min is None and guard.max is None:
-            raise _mistake(text, ("guard", i, "name"), f"guard {guard.name!r} has no bound", "min or max")
+        if guard.min is None and guard.max is None and guard.worse is None:
+            raise _mistake(text, ("guard", i, "name"), f"guard {guard.name!r} has no bound", "min, max or worse")
+        if guard.worse is not None and guard.direction is None and guard.name not in schema.OUTSIDE:
+            found = f"nothing says which way {guard.name!r} is better"
+            raise _mistake(text, ("guard", i, "worse"), found, 'direction = "minimize" or direction = "maximize" beside it')
         if guard.name == metric.name:
             raise _mistake(text, ("guard", i, "name"), f"{guard.name!r} is the metric itself", "another metric (or use target)")
+    if task.acceptance.simplify and not (metric.min_effect.absolute or metric.min_effect.relative):
+        expected = "[metric] min_effect beside it: what fewer lines may cost"
+        raise _mistake(text, ("acceptance", "simplify"), "simplify without a smallest effect", expected)
     names = [c.name for c in task.check]
     for i, name in enumerate(names):
         if name in names[:i]:
@@ -207,6 +213,14 @@ def locate(text: str, path: Sequence[str | int]) -> int | None:
     return found
 
 
+def _guard_parts(guard: schema.Guard) -> dict[str, Any]:
+    """A guard's keys for the ruler; the later ones only where they are set, so that runs from before them go on."""
+    parts = guard.model_dump(exclude={"worse", "direction"})
+    if guard.worse is not None:
+        parts["worse"] = [guard.worse.absolute, guard.worse.relative]
+    return parts | ({"direction": guard.direction} if guard.direction else {})
+
+
 def ruler(task: Task) -> tuple[str, dict[str, str]]:
     """What decides, as a hash and as key and value texts; a run never goes on under another one."""
     metric = task.metric
@@ -217,8 +231,8 @@ def ruler(task: Task) -> tuple[str, dict[str, str]]:
         "task.paths": sorted(task.task.paths),
         **{f"metric.{k}": v for k, v in metric.model_dump(exclude={"target", "min_effect"}).items()},
         "metric.min_effect": [metric.min_effect.absolute, metric.min_effect.relative],
-        "acceptance.kind": task.acceptance.kind,
-        "guard": [g.model_dump() for g in task.guard],
+        **{f"acceptance.{k}": v for k, v in task.acceptance.model_dump().items()},
+        "guard": [_guard_parts(g) for g in task.guard],
         "check": [c.model_dump() for c in task.check],
     }
     words = {key: json.dumps(value, sort_keys=True, ensure_ascii=False) for key, value in parts.items()}

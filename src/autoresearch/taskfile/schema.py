@@ -15,11 +15,6 @@ LATER = frozenset(
     [
         "evaluate.network",
         "evaluate.sandbox",
-        "evaluate.exclusive",
-        "acceptance.max_repeats",
-        "acceptance.alpha",
-        "acceptance.simplify",
-        "guard.worse",
         "gate",
         "held_out",
         "proposer.model",
@@ -43,12 +38,10 @@ LATER = frozenset(
 """Keys of the design that this version knows and refuses by name."""
 
 LATER_VALUES: dict[str, frozenset[str]] = {
-    "acceptance.kind": frozenset({"race"}),
     "proposer.kind": frozenset(["claude", "codex", "gemini", "opencode", "pi", "llm"]),
     "strategy.kind": frozenset({"tree", "islands"}),
     "metric.name": frozenset({"gpu_mb"}),
     "guard.name": frozenset({"gpu_mb"}),
-    "metric.noise": frozenset({"high"}),
 }
 
 LOCK_FILES = (
@@ -151,6 +144,7 @@ class Evaluate(_Table):
     env: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = []
     seed_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
     resources: Resources = Resources()
+    exclusive: bool | None = None  # by the metric
     quick: str = ""
     cleanup: str = ""
 
@@ -170,12 +164,17 @@ class Metric(_Table):
 
 class Acceptance(_Table):
     kind: str = "auto"
+    max_repeats: int = Field(default=8, ge=1, le=64)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    simplify: bool = False
 
 
 class Guard(_Table):
     name: str = Field(min_length=1)
     min: float | None = None
     max: float | None = None
+    worse: Annotated[Effect | None, BeforeValidator(effect)] = None
+    direction: Literal["minimize", "maximize"] | None = None
 
 
 class Check(_Table):

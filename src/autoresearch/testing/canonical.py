@@ -11,7 +11,8 @@ from autoresearch.records import Experiment, Measurement
 def canonical(ledger: Ledger, run: str) -> dict[str, Any]:
     """Experiments with their measurements and verdicts, and the sequence of trees on the branch.
 
-    Times, costs, processes, attempts and commit ids are outside it.
+    Times, costs, processes, attempts and commit ids are outside it, and the final comparisons, of which each session's end
+    may have one.
     """
     history = ledger.history(run)
     line = [e.body["tree"] for e in ledger.events(run) if e.kind in ("advanced", "rolled_back")]
@@ -27,7 +28,7 @@ def _experiment(e: Experiment) -> dict[str, Any]:
         "tree": e.tree,
         "verdict": e.verdict.kind.value,
         "reason": e.verdict.reason,
-        "measurements": [_measurement(m) for m in e.measurements],
+        "measurements": [_measurement(m) for m in e.measurements if m.phase != "final"],
     }
 
 

@@ -27,7 +27,7 @@ from autoresearch.history import History
 from autoresearch.records import Blob, Candidate, Edits, Experiment, Proposal, State
 from autoresearch.taskfile.scope import Scope, matches
 from autoresearch.text import one_line
-from autoresearch.workspace import submodules
+from autoresearch.workspace import lines, submodules
 from autoresearch.workspace.draft import GitDraft
 from autoresearch.workspace.evaluation import OWN_NAMES, EvaluationSlot, TreeOptions
 from autoresearch.workspace.places import between, refuse_missing, without
@@ -236,7 +236,7 @@ class GitWorkspace:
             except RepositoryError:
                 continue
             if all(self.repository.has(oid) for oid in (commit, tree, *(e[1] for e in blobs.values() if e))):
-                return Candidate(n, tree, commit)
+                return Candidate(n, tree, commit, lines=lines.added(self.repository, onto.tree, entries))
         if git.full(self.location.git_dir):
             raise DiskFault(f"no space left where {self.location.git_dir} lies")
         raise RepositoryError(f"the objects of experiment {n} do not stay in {self.location.git_dir}: is a gc running?")

@@ -1,0 +1,51 @@
+"""What a run can come to, said once the baseline is measured and before the first experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from autoresearch.books import Options
+from autoresearch.history import History
+from autoresearch.records import Method
+from autoresearch.text import counted
+
+HOPELESS = 0.25
+"""A night in which only gains beyond this share of the metric can be seen is not likely to find any."""
+FEW = 10
+"""Experiments that are too few to find much."""
+
+
+def prospects(history: History, options: Options) -> list[str]:
+    """What is kept for the final comparison, and why the run may come to nothing; one line each."""
+    method, base = history.agenda.method, history.experiments[0]
+    if method is None or base.value is None:
+        return []
+    each_s = sum(m.duration_s for m in base.own) / len(base.own)
+    return [*_final(method), *_hopeless(method, base.value, options), *_few(method, options, each_s, len(base.own))]
+
+
+def _final(method: Method) -> Iterable[str]:
+    if method.pairs and method.rule != "exact":
+        yield f"{counted(2 * method.pairs, 'evaluation')} kept for the final comparison"
+    elif not method.pairs:
+        yield "the budget is too small for a final comparison: the result will not be validated (autoresearch validate)"
+
+
+def _hopeless(method: Method, base: float, options: Options) -> Iterable[str]:
+    detectable, target = method.detectable, options.target
+    if not detectable:
+        return
+    better = "make an evaluation longer, or let it take the mean over several seeds"
+    if target is not None and 0 < options.settings.sign() * (target - base) < detectable:
+        yield f"this cannot succeed: the target is {abs(target - base):.2g} away, within what noise hides; {better}"
+    elif base and detectable > HOPELESS * abs(base):
+        yield f"this is not likely to succeed: only gains above {detectable / abs(base):.0%} can be seen; {better}"
+
+
+def _few(method: Method, options: Options, each_s: float, measured: int) -> Iterable[str]:
+    reach = options.settings.reach
+    left = [] if reach.evaluations is None else [float(reach.evaluations)]
+    left += [] if reach.time_s is None else [reach.time_s / max(each_s, 1e-6)]
+    count = int(min(left, default=float("inf")) - measured - 2 * method.pairs) if left else None
+    if count is not None and count < FEW:
+        yield f"the budget pays for about {counted(max(0, count), 'experiment')}: too few to find much"
