@@ -26,7 +26,7 @@ from autoresearch.runners.local import Reading, Surroundings, classify
 from autoresearch.shares import Share, Shares, Wanted, most_slots
 from autoresearch.taskfile import FILE, Guard, Scope, Task
 from autoresearch.taskfile.schema import LOCK_FILES
-from autoresearch.taskfile.times import is_exclusive
+from autoresearch.taskfile.times import is_exclusive, is_time
 from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.evaluation import SetUp, TreeOptions
 from autoresearch.workspace.places import between
@@ -81,6 +81,7 @@ class Assembly:
             task.acceptance.max_repeats,
             task.acceptance.alpha,
             task.acceptance.simplify,
+            is_time(metric),
         )
         render = brief.renderer(task)
         return Options(

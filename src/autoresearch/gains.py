@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from autoresearch.history import History
-from autoresearch.noise import Tally, tally
+from autoresearch.noise import DETECTABLE, Tally, tally
 from autoresearch.records import Experiment, Measurement
 
 MUCH = 0.6
@@ -70,7 +70,7 @@ def evidence(history: History) -> Evidence | None:
     exact, base = history.exact, history.experiments[0].value or 0.0
     kept, unit = len(history.line) - 1, abs(base) if known.scale.log else 1.0
     sd = 0.0 if exact else known.alone.sd * unit if known.races else method.sd
-    detectable = None if sd is None else sd / method.sd * method.detectable if method.sd and method.detectable else 2.5 * sd
+    detectable = None if sd is None else DETECTABLE * sd
     bound = min(float(kept), method.alpha * known.races) if method.alpha else 0.0 if exact else None
     repeats = sum(m.phase in ("race", "between") for e in history.experiments for m in e.measurements)
     return Evidence(

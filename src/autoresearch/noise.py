@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from autoresearch.history import History
 from autoresearch.records import Experiment, Measurement
 
+DETECTABLE = 2.5
+"""A gain of so many standard deviations is found in four of five cases."""
 RECENT = 4
 """So many of the incumbent's last runs are the bar."""
 WINSOR = 4.0
@@ -176,7 +178,7 @@ class Tally:
         measured = between[0].of
         first = [self.scale.of(m) for m in between if m.of == measured]
         held = sum(m.arm == "checkpoint" for m in between)
-        if held == len(between) or held >= CHECKPOINT_PAIRS:
+        if held == len(between) or len(between) >= 2 * CHECKPOINT_PAIRS:
             self.held, self.checked_at, self.keeps_since = (*self.held, after), e.n, 0
         if not self.alone.ss and len(first) > 1:  # it was taken for exact
             self.alone = self.paired = Pool().of_values(first)

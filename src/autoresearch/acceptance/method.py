@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from autoresearch.acceptance.intervals import FEWEST, MOST, T95
 from autoresearch.agenda import PAIRS
 from autoresearch.contracts import Settings
-from autoresearch.noise import CHECKPOINT_PAIRS
+from autoresearch.noise import CHECKPOINT_PAIRS, DETECTABLE
 from autoresearch.records import Measurement, Method, Reach
 
-DETECTABLE = 2.5
-"""A gain of so many standard deviations is found in four of five cases."""
 _FINAL, _CHECKPOINTS = 0.03, 0.05  # shares of the evaluations
 _EXTRA = 1.35  # evaluations an experiment, with the repeats that noise needs
 _UNLIMITED = 700  # evaluations that a night without a budget is taken to have

@@ -8,11 +8,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autoresearch.noise import DETECTABLE
 from autoresearch.records import Direction
 
 _MAD = 1.4826  # makes the median absolute deviation an estimate of a Gaussian's standard deviation
 _OUT = 3.5  # modified z-score above which a value is an outlier
-_DETECTABLE = 2.5
 _LEAST = 5  # values before drift and outliers are spoken of
 _EXTRA_S = 15 * 60.0  # three more evaluations may take as long
 
@@ -70,7 +70,7 @@ def spread(values: Sequence[float]) -> Spread:
     if len(values) >= _LEAST:
         trend, correlation = _slope(values) * (len(values) - 1), _autocorrelation(values)
         drifts = _is_trend(values) or correlation > 1.96 / math.sqrt(len(values))
-    detectable = _DETECTABLE * sd * (1 + 1 / (len(values) - 1))  # as sd is estimated from few values: section 3.2
+    detectable = DETECTABLE * sd * (1 + 1 / (len(values) - 1))  # as sd is estimated from few values: section 3.2
     return Spread(tuple(values), sd, relative, trend, correlation, drifts, _outliers(values), detectable)
 
 

@@ -21,7 +21,9 @@ from autoresearch.checkup.measure import RUN, Subject
 from autoresearch.cli.start import confirmer
 from autoresearch.errors import ungrouped
 from autoresearch.lock import OwnerLock
+from autoresearch.noise import DETECTABLE
 from autoresearch.project import Project
+from autoresearch.prospects import HOPELESS
 from autoresearch.report import show_number
 from autoresearch.taskfile import FILE, load, ruler
 from autoresearch.taskfile.units import show_seconds
@@ -149,6 +151,8 @@ def _noise(found: Findings) -> list[str]:
         return [f"{which} bit for bit: one evaluation an experiment is enough"]
     relative = f" ({100 * spread.relative:.2g} %)" if spread.relative else ""
     rows = [f"noisy: standard deviation {spread.sd:.3g}{relative}; gains below {spread.detectable:.3g} cannot be seen"]
+    if spread.relative and DETECTABLE * spread.relative > HOPELESS:
+        rows.append("a night in this noise is not likely to succeed: evaluate longer, or take the mean over several seeds")
     if spread.drifts and spread.trend is not None:
         rows.append(
             f"it drifts: by {spread.trend:+.3g} from the first evaluation to the last; is the machine busy, or warming up?"

@@ -11,8 +11,10 @@ from autoresearch.errors import LedgerError
 from autoresearch.records import Event, Kind
 
 
-def start(run: str = "r") -> Event:
-    return Event("run_started", None, {"task": "t", "metric": "score", "base": "b" * 40, "seed": 1}, at=1.0)
+def start(run: str = "r", direction: str = "minimize") -> Event:
+    return Event(
+        "run_started", None, {"task": "t", "metric": "score", "base": "b" * 40, "seed": 1, "direction": direction}, at=1.0
+    )
 
 
 def experiment(n: int, verdict: str = "keep", value: float = 1.5) -> list[Event]:

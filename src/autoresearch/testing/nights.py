@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoresearch.api import Result
 from autoresearch.records import Experiment, Gain
@@ -60,7 +60,7 @@ def of_world(world: World, result: Result) -> Night:
     claimed = None if result.claimed is None else world.gain(result.claimed)
     gain = result.validated
     if gain is not None:
-        gain = Gain(*map(world.gain, (gain.mean, gain.low, gain.high)), gain.pairs, gain.level)
+        gain = replace(gain, mean=world.gain(gain.mean), low=world.gain(gain.low), high=world.gain(gain.high))
     return of_experiments(trials.experiments, lambda n: float(trials[n].state[0]), world.noise.sd, claimed, gain)
 
 
@@ -132,13 +132,12 @@ def lower_bound(hits: int, count: int, level: float = 0.95) -> float:
     low, high = 0.0, hits / count
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _tail(hits, count, middle) < 1 - level else (low, middle)
+        low, high = (middle, high) if tail(hits, count, middle) < 1 - level else (low, middle)
     return low
 
 
-def _tail(hits: int, count: int, share: float) -> float:
+def tail(hits: int, count: int, share: float) -> float:
     """The chance of at least so many hits."""
     if share in (0.0, 1.0):
         return float(share)
     return math.fsum(math.comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(hits, count + 1))
-

@@ -26,6 +26,8 @@ HEAVY_SCALE = 0.882
 SLOW_SHARE, SLOW_MEAN, SLOW_SD = 0.07, 6.0, 0.8
 """One-sided slow-downs: so many evaluations lose an exponential of this mean, the others are a little quieter."""
 
+FOREVER = 100_000  # experiments
+
 
 @dataclass(frozen=True, slots=True)
 class Noise:
@@ -112,7 +114,9 @@ class World:
         self._unit, self._zero = unit, zero
         self._charge, self._purse = charge, purse
         self._errors = _Stream(night, "evaluations", self._draw_errors)
-        self._draws = _Stream(night, "proposals", lambda rng, k: list(zip(_floats(rng.random(k)), _exponential(rng, k), strict=True)))
+        self._draws = _Stream(
+            night, "proposals", lambda rng, k: list(zip(_floats(rng.random(k)), _exponential(rng, k), strict=True))
+        )
         self._walk = _Stream(night, "drift", lambda rng, k: _floats(rng.standard_normal(k)))
         self._drift = 0.0
         self._proposed = 0
@@ -120,6 +124,11 @@ class World:
     @property
     def initial(self) -> list[float]:
         return [0.0, 0]
+
+    @property
+    def length(self) -> int | None:
+        """How many proposals there are; None for a mix, which never ends."""
+        return None if isinstance(self._script, Mix) else len(self._script)
 
     @property
     def fitness(self) -> Callable[..., float]:
@@ -207,8 +216,8 @@ class World:
         return float(-mix.loss * size) if which < mix.gain + mix.harm else -mix.price
 
 
-def play(world: World, acceptance: str = "auto", *, experiments: int = 100_000, evaluations: int = 0, **settings: Any) -> Result:
-    """A night of `optimize` in a world, with a ledger in memory.
+def play(world: World, acceptance: str = "auto", *, evaluations: int = 0, **settings: Any) -> Result:
+    """A night of `optimize` in a world, with a ledger in memory: all its script, or as far as the evaluations reach.
 
     Args:
         settings: more of `optimize`'s: min_effect, noise, max_repeats, alpha, seed.
@@ -218,7 +227,7 @@ def play(world: World, acceptance: str = "auto", *, experiments: int = 100_000, 
         fitness=world.fitness,
         propose=world.propose,
         direction=world.direction,
-        experiments=experiments,
+        experiments=world.length or FOREVER,
         evaluations=evaluations,
         acceptance=acceptance,
         show=False,

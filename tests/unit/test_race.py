@@ -1,0 +1,355 @@
+"""The race as states of a pure function: what it asks for, in which order, and what it makes of failures and drift."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autoresearch.acceptance import make
+from autoresearch.acceptance.auto import Auto
+from autoresearch.acceptance.race import REFRESH, Race
+from autoresearch.contracts import Acceptance, Settings, Situation
+from autoresearch.history import History
+from autoresearch.ledger import MemoryLedger
+from autoresearch.noise import Fold, tally
+from autoresearch.records import Done, Event, Kind, Measure, Reach, RollBack, Step, Verdict
+from autoresearch.testing.ledgers import start
+
+SETTINGS = Settings("score", "maximize")
+Values = Callable[[Measure], float | None]
+"""What a measurement gives; None is a failure."""
+
+
+class Bench:
+    """Plays the loop's part for a rule: asks it, measures what it asks for by a function, records what it decides."""
+
+    def __init__(self, values: Values, settings: Settings = SETTINGS, rule: Acceptance | None = None) -> None:
+        self.values, self.settings, self.rule = values, settings, rule or make("auto")
+        self.ledger = MemoryLedger()
+        self.ledger.append("r", start(direction=settings.direction))
+        self._add(0, "baseline", [])
+        self.verdicts = [self._baseline()]
+
+    @property
+    def history(self) -> History:
+        return self.ledger.history("r")
+
+    def _add(self, n: int, operation: str, parents: list[int], **frozen: Any) -> None:
+        self.ledger.append(
+            "r",
+            Event("asked", n, {"parents": parents, "operation": operation}),
+            Event("proposed", n, {"description": f"patch {n}"}),
+            Event("frozen", n, {"tree": f"tree {n}", "commit": f"commit {n}", **frozen}),
+        )
+
+    def step(self, phase: str, n: int) -> Step:
+        history = self.history
+        current = history.experiments[n]
+        incumbent = history.incumbent if history.line else current
+        return self.rule.next(Situation(phase, self.settings, current, incumbent, history))
+
+    def measure(self, n: int, step: Measure) -> None:
+        value = self.values(step)
+        index = len(self.history.experiments[n].measurements)
+        body: dict[str, Any] = {"of": step.of, "arm": step.arm, "index": index, "seed": step.seed, "phase": step.phase}
+        body |= {"outcome": "exit", "values": {}} if value is None else {"outcome": "ok", "values": {"score": value}}
+        self.ledger.append("r", Event("measured", n, {**body, "duration_s": 1.0}))
+
+    def _decide(self, n: int, verdict: Verdict) -> Verdict:
+        body = {"verdict": verdict.kind.value, "reason": verdict.reason, "words": verdict.words, "value": verdict.value}
+        notes = []
+        if verdict.method is not None:
+            notes = [note_of(verdict)]
+        self.ledger.append("r", *notes, Event("decided", n, {k: v for k, v in body.items() if v is not None}))
+        return verdict
+
+    def _baseline(self) -> Verdict:
+        while isinstance(step := self.step("baseline", 0), Measure):
+            self.measure(0, step)
+        assert isinstance(step, Verdict)
+        return self._decide(0, step)
+
+    def experiment(self, **frozen: Any) -> Verdict:
+        """One more experiment, with what follows it."""
+        n = len(self.history.experiments)
+        self._add(n, "improve", [self.history.line[-1]], **frozen)
+        while isinstance(step := self.step("experiment", n), Measure):
+            self.measure(n, step)
+        assert isinstance(step, Verdict)
+        self.verdicts.append(self._decide(n, step))
+        self.between(n)
+        return step
+
+    def between(self, n: int) -> None:
+        while not isinstance(step := self.step("between", n), Done):
+            if isinstance(step, RollBack):
+                event = {"to": step.to, "words": step.words, "commit": "c", "tree": "t", "moved": True}
+                notes = [note_of(step)] if step.method is not None else []
+                self.ledger.append("r", *notes, Event("rolled_back", n, event))
+            else:
+                assert isinstance(step, Measure)
+                self.measure(n, step)
+        if step.method is not None:
+            self.ledger.append("r", note_of(step))
+
+    def measured(self, n: int, phase: str) -> list[tuple[str, int]]:
+        return [(m.arm, m.seed) for m in self.history.experiments[n].measurements if m.phase == phase]
+
+
+def note_of(step: Verdict | RollBack | Done) -> Event:
+    from autoresearch.books import method_note
+
+    assert step.method is not None
+    return method_note(step.method)
+
+
+def worlds(effects: Sequence[float], sd: float = 1.0, seed: int = 1, drift: float = 0.0) -> Values:
+    """Experiment n has the true value effects[n]; Gaussian noise, and a drift with each evaluation."""
+    draw, count = random.Random(seed), [0]
+
+    def values(step: Measure) -> float:
+        count[0] += 1
+        return effects[step.of] + draw.gauss(0, sd) + drift * count[0]
+
+    return values
+
+
+def test_baseline_is_measured_five_times_and_fixes_how_the_run_decides() -> None:
+    bench = Bench(worlds([0.0]))
+    method = bench.history.agenda.method
+    assert method is not None
+    assert (method.rule, method.alpha, len(bench.history.experiments[0].own)) == ("race", 0.05, 5)
+    assert method.sd is not None
+    assert method.detectable == pytest.approx(2.5 * method.sd)
+
+
+@pytest.mark.parametrize(
+    ("reach", "count"),
+    [
+        (Reach(), 5),
+        (Reach(evaluations=700), 5),
+        (Reach(evaluations=60), 3),
+        (Reach(time_s=1000.0), 5),
+        (Reach(time_s=90.0), 3),
+    ],
+)
+def test_long_evaluations_have_three_baselines(reach: Reach, count: int) -> None:
+    bench = Bench(worlds([0.0]), replace(SETTINGS, reach=reach))  # one second each
+    assert len(bench.history.experiments[0].own) == count
+
+
+def test_high_noise_has_eight_baselines() -> None:
+    assert len(Bench(worlds([0.0]), replace(SETTINGS, noise="high")).history.experiments[0].own) == 8
+
+
+@pytest.mark.parametrize(
+    ("reach", "pairs", "checkpoints"),
+    [
+        (Reach(experiments=1000), 6, 8),
+        (Reach(experiments=100), 3, 0),
+        (Reach(evaluations=700), 6, 4),
+        (Reach(evaluations=100), 3, 0),
+        (Reach(evaluations=15), 0, 0),
+        (Reach(time_s=700.0), 6, 4),
+    ],
+)
+def test_pairs_of_the_final_come_from_noise_and_budget(reach: Reach, pairs: int, checkpoints: int) -> None:
+    method = Bench(worlds([0.0]), replace(SETTINGS, reach=reach)).history.agenda.method
+    assert method is not None
+    assert (method.pairs, method.checkpoints) == (pairs, checkpoints)
+
+
+def test_effect_far_above_the_noise_needs_fewer_pairs_in_the_final() -> None:
+    settings = replace(SETTINGS, reach=Reach(evaluations=700), min_effect=20.0)
+    method = Bench(worlds([0.0]), settings).history.agenda.method
+    assert method is not None
+    assert method.pairs == 3
+
+
+def test_pairs_alternate_in_order_and_share_fresh_seeds() -> None:
+    races = []
+    for seed in range(20):
+        bench = Bench(worlds([0.0, 2.5], seed=seed))
+        bench.experiment()
+        races.append((len(bench.measured(1, "race")), bench))
+    bench = max(races, key=lambda race: race[0])[1]
+    race = bench.measured(1, "race")
+    assert len(race) >= 6
+    assert {race[0][0], race[1][0]} == {race[2][0], race[3][0]} == {"candidate", "incumbent"}
+    assert race[0][0] == race[3][0]
+    seeds = [seed for _, seed in race]
+    assert seeds[::2] == seeds[1::2]
+    assert len({*seeds, *(m.seed for m in bench.history.experiments[0].own)}) == len(race) // 2 + 5
+
+
+def test_candidate_that_fails_in_its_race_is_a_crash() -> None:
+    def values(step: Measure) -> float | None:
+        return None if step.phase == "race" and step.of == 1 else good(step)
+
+    good = worlds([0.0, 5.0])
+    assert Bench(values).experiment().kind is Kind.CRASH
+
+
+def test_incumbent_that_fails_once_is_measured_again_under_the_same_seed() -> None:
+    good, failed = worlds([0.0, 6.0]), [0]
+
+    def values(step: Measure) -> float | None:
+        if step.phase == "race" and step.of == 0 and not failed[0]:
+            failed[0] += 1
+            return None
+        return good(step)
+
+    bench = Bench(values)
+    assert bench.experiment().kind is Kind.KEEP
+    incumbent = [(m.seed, m.ok) for m in bench.history.experiments[1].measurements if m.arm == "incumbent"]
+    assert incumbent[0][1] is False
+    assert incumbent[1] == (incumbent[0][0], True)
+
+
+def test_incumbent_that_fails_twice_is_no_win_for_the_candidate() -> None:
+    good = worlds([0.0, 50.0])
+
+    def values(step: Measure) -> float | None:
+        return None if step.phase == "race" and step.of == 0 else good(step)
+
+    verdict = Bench(values).experiment()
+    assert (verdict.kind, verdict.reason) == (Kind.DISCARD, "flaky")
+
+
+def test_incumbent_is_measured_again_after_some_experiments_without_it() -> None:
+    bench = Bench(worlds([0.0] + [-50.0] * 40))
+    for _ in range(2 * REFRESH):
+        bench.experiment()
+    again = [n for n in range(2 * REFRESH + 1) if bench.measured(n, "between")]
+    assert again == [REFRESH, 2 * REFRESH]
+    assert tally(bench.history).since == 0
+
+
+def test_lucky_value_of_the_screen_never_becomes_the_bar() -> None:
+    bench = Bench(lambda step: 100.0 if step.phase == "first" else quiet(step))
+    bench.experiment()
+    known = tally(bench.history)
+    assert bench.verdicts[-1].kind is Kind.DISCARD
+    assert known.bar(bench.history.incumbent) < 10
+
+
+quiet = worlds([0.0] * 99)
+
+
+def test_bar_of_a_keep_rests_on_its_race_and_not_on_its_screen() -> None:
+    bench = Bench(worlds([0.0, 8.0]))
+    verdict = bench.experiment()
+    race = [m.values["score"] for m in bench.history.experiments[1].measurements if m.phase == "race" and m.of == 1]
+    assert verdict.kind is Kind.KEEP
+    assert verdict.value == pytest.approx(sum(race) / len(race))
+    assert tally(bench.history).bar(bench.history.incumbent) == pytest.approx(sum(race) / len(race))
+
+
+def test_fold_brought_up_to_date_step_by_step_is_the_fold_of_the_whole() -> None:
+    draw = random.Random(3)
+    effects, noise = [0.0], worlds([0.0] * 200)
+    bench = Bench(lambda step: effects[step.of] + (noise(step) or 0.0))
+    fold = Fold(bench.history)
+    for _ in range(60):
+        effects.append(effects[bench.history.line[-1]] + draw.choice([0.0, -3.0, 3.0]))
+        bench.experiment()
+        assert fold.now() == tally(bench.history)
+    assert len(bench.history.line) > 5
+
+
+def test_rule_is_pure_in_the_middle_of_a_race() -> None:
+    """A rule that has seen nothing before asks for the same as the one that was there all the time."""
+    steps = []
+    good = worlds([0.0, 2.0, 2.0, 0.0, 4.0], seed=8)
+
+    class Watched:
+        def __init__(self) -> None:
+            self._rule = Auto()
+
+        def next(self, situation: Situation) -> Step:
+            fresh, known = Auto().next(situation), self._rule.next(situation)
+            assert fresh == known
+            steps.append(fresh)
+            return known
+
+    bench = Bench(good, rule=Watched())
+    for _ in range(4):
+        bench.experiment()
+    assert sum(isinstance(s, Measure) and s.phase == "race" for s in steps) >= 4
+
+
+def test_line_that_is_worse_than_at_the_last_checkpoint_is_rolled_back() -> None:
+    """Keeps that won their races by a trick: as soon as they are compared with the start they are worse."""
+    noise = worlds([0.0] * 99, sd=0.1)
+
+    def values(step: Measure) -> float:
+        return noise(step) + (-5.0 * step.of if step.phase == "between" else 1.0 * step.of)
+
+    bench = Bench(values, replace(SETTINGS, reach=Reach(evaluations=2000)))
+    for _ in range(10):
+        bench.experiment()
+    assert bench.history.line == [0]
+    assert sum(e.rolled_back for e in bench.history.experiments) == 10
+
+
+def test_exact_incumbent_with_other_bits_makes_the_metric_noisy_and_its_keeps_are_tried_again() -> None:
+    noise = worlds([0.0] * 99, sd=0.3)
+
+    def measure(step: Measure) -> float:
+        return float(step.of) + (noise(step) if step.phase == "between" else 0.0)
+
+    bench = Bench(measure, replace(SETTINGS, reach=Reach(evaluations=2000)))
+    assert bench.history.exact
+    for _ in range(10):
+        bench.experiment()
+    method = bench.history.agenda.method
+    assert method is not None
+    assert not bench.history.exact
+    assert method.rule == "race"
+    assert bench.history.line == [0]
+    assert tally(bench.history).alone.sd == pytest.approx(0.3, abs=0.3)
+
+
+def test_drifting_machine_is_noticed_and_a_steady_one_is_not() -> None:
+    found = []
+    for drift in (0.0, 0.5):
+        bench = Bench(worlds([0.0] * 200, drift=drift, seed=2))
+        for _ in range(120):
+            bench.experiment()
+        found.append(tally(bench.history).drifts)
+    assert found == [False, True]
+
+
+@pytest.mark.parametrize(("lines", "kind"), [(-3, Kind.KEEP), (3, Kind.DISCARD), (0, Kind.DISCARD)])
+def test_fewer_lines_win_a_tie(lines: int, kind: Kind) -> None:
+    settings = replace(SETTINGS, simplify=True, min_effect=4.0)
+    verdict = Bench(worlds([0.0, 0.0], seed=6), settings).experiment(lines=lines)
+    assert verdict.kind is kind
+    assert (verdict.reason == "simpler") is (kind is Kind.KEEP)
+
+
+def test_fewer_lines_do_not_win_for_a_loss_beyond_the_margin() -> None:
+    settings = replace(SETTINGS, simplify=True, min_effect=4.0)
+    kept = sum(Bench(worlds([0.0, -6.0], seed=s), settings).experiment(lines=-3).kept for s in range(40))
+    assert kept <= 4
+
+
+def test_single_evaluation_without_repeats_needs_two_standard_deviations() -> None:
+    settings = replace(SETTINGS, max_repeats=1)
+    bench = Bench(worlds([0.0, 9.0]), settings)
+    method = bench.history.agenda.method
+    assert method is not None
+    assert method.rule == "margin"
+    assert bench.experiment().kind is Kind.KEEP
+    assert not bench.measured(1, "race")
+
+
+def test_race_never_takes_more_than_its_repeats() -> None:
+    for seed in range(60):
+        bench = Bench(worlds([0.0, 1.5], seed=seed), replace(SETTINGS, max_repeats=4), rule=Race())
+        bench.experiment()
+        assert len(bench.measured(1, "race")) <= 8
