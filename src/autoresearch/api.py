@@ -266,8 +266,8 @@ class _Study:
         if budget.experiments is None:
             loop.finish()
         ending = in_thread(loop.run, lambda: loop.stop(Ending("interrupted", "interrupted")), live.tick)
-        live.end(ending.words)
         history = self.history
+        live.end(f"{ending.words} · {headline(history)}" if len(history.line) > 1 else ending.words)
         if ending.reason == "baseline":
             raise SetupError(f"fitness fails on the initial state: {ending.words.removeprefix('the baseline failed: ')}")
         best = history.incumbent if history.line else None

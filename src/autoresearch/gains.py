@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from autoresearch.history import History
 from autoresearch.noise import DETECTABLE, Tally, tally
-from autoresearch.records import Experiment, Measurement
+from autoresearch.records import Measurement
 
 MUCH = 0.6
 """Repeats that take more of the evaluations say that one evaluation is too noisy."""
@@ -135,10 +135,6 @@ def _is_newer(a: Measurement, b: Measurement) -> bool:
 def _small(history: History, detectable: float, known: Tally) -> Iterable[int]:
     for n in history.line[1:]:
         e = history.experiments[n]
-        made = [p.gain for p in pairs((m for m in e.own if m.phase == "race"), history)]
-        if made and (_lines(e) or 0) > 0 and math.fsum(made) / len(made) < 2 * detectable:
+        made = [p.gain for p in pairs((m for m in e.measurements[e.base :] if m.phase == "race"), history)]
+        if made and (e.lines or 0) > 0 and math.fsum(made) / len(made) < 2 * detectable:
             yield n
-
-
-def _lines(e: Experiment) -> int | None:
-    return e.lines

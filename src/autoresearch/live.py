@@ -28,7 +28,7 @@ class Row:
     n: int
     value: float | None
     verdict: str
-    best: float | None
+    incumbent: float | None
 
 
 class Screen(Protocol):
@@ -58,8 +58,8 @@ class Live:
 
     def take(self, n: int, value: float | None, verdict: str) -> None:
         """One more decision."""
-        best = self._rows[-1].best if self._rows else None
-        self._rows.append(Row(n, value, verdict, value if verdict == Kind.KEEP else best))
+        incumbent = self._rows[-1].incumbent if self._rows else None
+        self._rows.append(Row(n, value, verdict, value if verdict == Kind.KEEP else incumbent))
 
     def tick(self) -> None:
         """Show what is new, if it is time."""
@@ -126,14 +126,14 @@ class Line:
 
 
 class Log:
-    """Lines for where nothing can be written over: each new best, and the end."""
+    """Lines for where nothing can be written over: each new incumbent, and the end."""
 
     def __init__(self) -> None:
-        self._best: float | None = None
+        self._shown: float | None = None
 
     def put(self, rows: list[Row], ended: str) -> None:
-        if rows[-1].best != self._best or ended:
-            self._best = rows[-1].best
+        if rows[-1].incumbent != self._shown or ended:
+            self._shown = rows[-1].incumbent
             sys.stderr.write(line(rows, ended) + "\n")
             sys.stderr.flush()
 
@@ -142,10 +142,10 @@ class Log:
 
 
 def line(rows: list[Row], ended: str) -> str:
-    """`12 experiments · best 0.9312 (2 kept) · ▁▂▄█`."""
+    """`12 experiments · incumbent 0.9312 (2 kept) · ▁▂▄█`."""
     kept = sum(row.verdict == Kind.KEEP for row in rows[1:])
-    words = [f"{rows[-1].n} experiments", f"best {_number(rows[-1].best)} ({kept} kept)"]
-    return " · ".join([*words, sparkline([row.best for row in rows], 24), *([ended] if ended else [])])
+    words = [f"{rows[-1].n} experiments", f"incumbent {_number(rows[-1].incumbent)} ({kept} kept)"]
+    return " · ".join([*words, sparkline([row.incumbent for row in rows], 24), *([ended] if ended else [])])
 
 
 def _number(value: float | None) -> str:
@@ -167,12 +167,13 @@ def sparkline(values: list[float | None], width: int) -> str:
 
 
 def _html(rows: list[Row], ended: str) -> str:
+    words = line(rows, "").rsplit(" · ", 1)[0]
     table = "".join(
         f"<tr><td>{row.n}</td><td>{_number(row.value)}</td><td>{html.escape(row.verdict)}</td></tr>" for row in rows[-_ROWS:]
     )
     return (
-        f"<div><b>{html.escape(line(rows, ended).rsplit(' · ', 2 if ended else 1)[0])}</b>"
-        f"{' · ' + html.escape(ended) if ended else ''}{_curve([row.best for row in rows])}"
+        f"<div><b>{html.escape(words)}</b>"
+        f"{' · ' + html.escape(ended) if ended else ''}{_curve([row.incumbent for row in rows])}"
         f"<table><tr><th>n</th><th>score</th><th>verdict</th></tr>{table}</table></div>"
     )
 

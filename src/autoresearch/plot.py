@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch.history import History
-from autoresearch.report import counts, show_change, show_counts
+from autoresearch.report import counts, headline, show_counts
 
 EVERY_S = 60.0
 _KEPT, _OTHER, _LINE = "#2a9d5c", "#b8b8b8", "#1f6f43"
@@ -95,8 +95,8 @@ def _frame(axes: Any, history: History, kept: list[Any], other: list[Any]) -> No
     better = "lower" if run.direction == "minimize" else "higher"
     unit = f" [{run.unit}]" if run.unit else ""
     axes.set(xlabel="experiment", ylabel=f"{run.metric}{unit} ({better} is better)")
-    change = show_change(kept[-1], kept[0]) if len(kept) > 1 else ""
-    axes.set_title(f"{run.task} {run.run} · {show_counts(counts(history.experiments))}" + (f" · {change}" if change else ""))
+    title = f"{run.task} {run.run} · {show_counts(counts(history.experiments))}"
+    axes.set_title(f"{title}\n{headline(history)}" if history.line else title)
     if kept:
         span = max(abs(max(kept) - min(kept)), 0.02 * abs(kept[0]), 1e-12)
         low, high = min(kept) - 0.6 * span, max(kept) + 0.6 * span

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 from autoresearch.bench import Bench
@@ -9,7 +10,7 @@ from autoresearch.books import Books, CheckOrder, Ended, method_note
 from autoresearch.budget import Ending
 from autoresearch.noise import Fold
 from autoresearch.records import ChainedEvent, Compare, Done, Event, Experiment, Gain, Measure, Method, RollBack
-from autoresearch.text import one_line
+from autoresearch.text import counted, one_line
 
 RECHECK_AFTER = 5  # failures in a row: is it the set-up?
 STOP_AFTER = 20
@@ -126,11 +127,11 @@ class Upkeep:
 
     def _message(self, e: Experiment, decided: ChainedEvent) -> str:
         books = self._books
-        base, parent = books.experiment(0).value, books.experiment(e.parents[0]).value
+        base = books.experiment(0).value
         unit = books.options.settings.metric
         trailers = {
             "Metric": f"{unit} {e.value:.10g}" if e.value is not None else "",
-            "Gain": "" if e.value is None or parent is None else f"{e.value - parent:+.6g} against experiment {e.parents[0]}",
+            "Gain": self._change(e),
             "Baseline": f"{unit} {base:.10g}" if base is not None else "",
             "Experiment": f"{books.options.run}/{e.n}",
             "Proposer": one_line(e.proposer),
@@ -138,6 +139,18 @@ class Upkeep:
         }
         rows = "\n".join(f"{key}: {value}" for key, value in trailers.items() if value)
         return f"{one_line(e.description, 200) or f'experiment {e.n}'}\n\n{rows}"
+
+    def _change(self, e: Experiment) -> str:
+        """The change of the metric as it was decided on: in the pairs of a race, else against the parent's value."""
+        metric, onto = self._books.options.settings.metric, self._books.experiment(e.stands_on)
+        race = [m for m in e.measurements[e.base :] if m.phase == "race" and m.ok]
+        bars = [m.values[metric] for m in race if m.of != e.n]
+        if e.value is None or (onto.value is None and not bars):
+            return ""
+        bar = statistics.fmean(bars) if bars else onto.value
+        assert bar is not None
+        pairs = f" in {counted(len(bars), 'pair')}" if bars else ""
+        return f"{e.value - bar:+.6g} against experiment {onto.n}{pairs}"
 
     def mend(self) -> None:
         """After a kill: refs and branch as the ledger says, and keeps that did not get as far as the branch."""

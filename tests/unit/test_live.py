@@ -67,8 +67,8 @@ def test_notebook_shows_one_display_that_is_changed_in_place(tmp_path: Path) -> 
     (shown,) = first  # one output, however often it changed
     assert shown["output_type"] == "display_data"
     plain, markup = shown["data"]["text/plain"], shown["data"]["text/html"]
-    assert plain.startswith("60 experiments · best 0 (27 kept) · █")
-    assert plain.endswith("experiments reached") or "60" in plain.rsplit("·", 1)[1]
+    assert plain.startswith("60 experiments · incumbent 0 (27 kept) · █")
+    assert plain.endswith(" · validated: score −100.00 % against the baseline, measured again: the same bits")
     assert "<svg" in markup
     assert "<td>60</td>" in markup
     assert 2 <= found["updates"].count("update_display_data") <= 40
@@ -108,14 +108,14 @@ autoresearch.optimize(40, fitness=lambda s: (time.sleep(0.02), s)[1], propose=la
     text = seen.decode()
     assert text.count("\n") == 1
     assert 3 <= text.count("\r\x1b[K") <= 30
-    assert "40 experiments · best 0 (40 kept)" in text.rsplit("\r\x1b[K", 1)[1]
+    assert "40 experiments · incumbent 0 (40 kept)" in text.rsplit("\r\x1b[K", 1)[1]
 
 
 def test_show_forced_without_a_terminal_prints_new_bests_and_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     optimize(3, fitness=abs, propose=lambda s: s - 1, experiments=5, show=True)
     lines = capsys.readouterr().err.splitlines()
     assert 1 <= len(lines) <= 5
-    assert lines[-1].startswith("5 experiments · best 0 (3 kept)")
+    assert lines[-1].startswith("5 experiments · incumbent 0 (3 kept)")
     optimize(3, fitness=abs, propose=lambda s: s - 1, experiments=5, show=False)
     assert capsys.readouterr().err == ""
 
@@ -133,9 +133,9 @@ def test_drawing_waits_and_draws_only_what_is_new() -> None:
 
 def test_line_says_how_it_stands() -> None:
     rows = [Row(0, 4.0, "keep", 4.0), Row(1, None, "crash", 4.0), Row(2, 2.0, "keep", 2.0)]
-    assert line(rows, "") == "2 experiments · best 2 (1 kept) · ██▁"
+    assert line(rows, "") == "2 experiments · incumbent 2 (1 kept) · ██▁"
     assert line(rows, "stopped").endswith(" · stopped")
-    assert line([Row(0, None, "crash", None)], "") == "0 experiments · best – (0 kept) · "
+    assert line([Row(0, None, "crash", None)], "") == "0 experiments · incumbent – (0 kept) · "
 
 
 def test_sparkline_keeps_its_width_and_its_ends() -> None:

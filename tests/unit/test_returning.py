@@ -149,10 +149,7 @@ def test_interval_with_zero_in_it_is_no_validated_gain() -> None:
 def test_validation_of_another_incumbent_does_not_count() -> None:
     history = history_of(stopped(Gain(0.19, 0.13, 0.25, 6)), *experiment(3, value=8.0))
     assert history.validated is None
-    assert any(
-        line.startswith("not validated: autoresearch validate (12 evaluations, ")
-        for line in result_lines(history)
-    )
+    assert any(line.startswith("not validated: autoresearch validate (12 evaluations, ") for line in result_lines(history))
 
 
 # -- the agenda --------------------------------------------------------------------------------------------------------

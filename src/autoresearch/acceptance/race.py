@@ -117,7 +117,7 @@ class Heat:
         return self._race(first[-1], gain, smallest, simpler=simpler)
 
     def _is_simpler(self) -> bool:
-        return self._settings.simplify and self._smallest > 0 and (getattr(self._e, "lines", None) or 0) < 0
+        return self._settings.simplify and self._smallest > 0 and (self._e.lines or 0) < 0
 
     def _margin(self, smallest: float) -> float:
         gains = self._known.gains
