@@ -12,7 +12,7 @@ from autoresearch.acceptance.auto import Auto
 from autoresearch.acceptance.race import REFRESH, Race
 from autoresearch.contracts import Situation
 from autoresearch.noise import Fold, tally
-from autoresearch.records import Kind, Measure, Reach, Step
+from autoresearch.records import Event, Kind, Measure, Reach, Step
 
 
 def test_baseline_is_measured_five_times_and_fixes_how_the_run_decides() -> None:
@@ -250,3 +250,56 @@ def test_race_never_takes_more_than_its_repeats() -> None:
         bench = Bench(worlds([0.0, 1.5], seed=seed), replace(SETTINGS, max_repeats=4), rule=Race())
         bench.experiment()
         assert len(bench.measured(1, "race")) <= 8
+
+
+def test_numbers_of_another_machine_are_the_only_bar_from_then_on() -> None:
+    bench = Bench(worlds([0.0, 9.0, 9.0], seed=3))
+    assert bench.experiment().kind is Kind.KEEP
+    before = tally(bench.history).alone.sd
+    again = Measure(of=1, arm="incumbent", seed=5, phase="refresh")
+    bench.values = lambda step: 109.0 + 0.3 * len(bench.history.experiments[1].measurements)
+    for _ in range(3):
+        bench.measure(1, again)
+    bench.ledger.append(
+        "r", Event("note", None, {"what": "refreshed", "experiment": 1, "value": 109.0, "after": 1, "count": 3, "anew": True})
+    )
+    known = tally(bench.history)
+    assert known.bar(bench.history.incumbent) > 100
+    assert len(known.runs[1]) == 3
+    assert known.alone.sd != before
+    assert known == Fold(bench.history).now()
+
+
+def test_baseline_measured_anew_is_where_the_noise_begins_again() -> None:
+    bench = Bench(worlds([0.0, 9.0], seed=3))
+    bench.experiment()
+    bench.ledger.append("r", Event("note", 0, {"what": "remeasure"}))
+    bench.values = worlds([500.0, 509.0], sd=50.0, seed=9)
+    while isinstance(step := bench.step("baseline", 0), Measure):
+        bench.measure(0, step)
+    again = Measure(of=1, arm="incumbent", seed=5, phase="refresh")
+    bench.measure(1, again)
+    bench.ledger.append(
+        "r", Event("note", None, {"what": "refreshed", "experiment": 1, "value": 509.0, "after": 1, "count": 1, "anew": True})
+    )
+    known = tally(bench.history)
+    assert known.bar(bench.history.incumbent) > 300
+    assert known.alone.sd > 10
+
+
+@pytest.mark.parametrize(
+    ("simplify", "lines", "value", "reason"),
+    [
+        (True, -2, 10.0, "simpler"),
+        (True, -2, 9.5, "simpler"),
+        (True, -2, 9.0, "worse"),
+        (True, 2, 10.0, "tie"),
+        (True, None, 10.0, "tie"),
+        (False, -2, 10.0, "tie"),
+        (True, -2, 12.0, "better"),
+    ],
+)
+def test_fewer_lines_win_an_exact_tie(simplify: bool, lines: int | None, value: float, reason: str) -> None:
+    settings = replace(SETTINGS, simplify=simplify, min_effect=1.0)
+    bench = Bench(lambda step: value if step.of else 10.0, settings)
+    assert bench.experiment(lines=lines).reason == reason

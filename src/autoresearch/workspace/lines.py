@@ -12,10 +12,11 @@ _PEEK = 8000  # bytes: what has a zero byte among so many first ones is binary, 
 def added(repository: Repository, onto: str, entries: Mapping[str, tuple[str, bytes] | None]) -> int | None:
     """Lines that entries (mode and content by path, None deletes) add to the tree `onto`, less those they take away.
 
-    Only changes from text to text count, a file that is not there being an empty one; None if nothing else was changed.
+    A file that is not there is an empty one. None if nothing was changed, or anything but text: lines that go into a binary
+    file are none that were saved.
     """
-    found = [change for path, new in entries.items() if (change := _change(repository, onto, path, new)) is not None]
-    return sum(found) if found else None
+    found = [_change(repository, onto, path, new) for path, new in entries.items()]
+    return sum(n for n in found if n is not None) if found and None not in found else None
 
 
 def _change(repository: Repository, onto: str, path: str, new: tuple[str, bytes] | None) -> int | None:
