@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,11 +122,3 @@ def environment(**values: str) -> Iterator[None]:
                 os.environ.pop(name)
             else:
                 os.environ[name] = value
-
-
-def play_all(nights: int, rule: str) -> list[Night]:
-    found = []
-    for i in range(nights):
-        found.append(play(i, rule))
-        print(f"night {i + 1} of {nights}: {found[-1].true:.2f} true, {found[-1].keeps} kept", file=sys.stderr, flush=True)
-    return found

@@ -7,9 +7,8 @@ so a run that was killed goes on where it was, and the same replies and values g
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import anyio
@@ -20,13 +19,10 @@ from autoresearch.bench import Bench, fault_ending
 from autoresearch.books import Books, Ended, Options, Parts, Watch, method_notes
 from autoresearch.budget import Budget, Ending
 from autoresearch.comeback import Comeback
-from autoresearch.contracts import Brief, Draft, Known
+from autoresearch.drafting import Drafting, refusal
 from autoresearch.errors import (
     DiskFault,
     Exhausted,
-    ProposerUnfit,
-    Refused,
-    RepositoryError,
     RunnerLost,
     SetupError,
     as_fault,
@@ -34,21 +30,16 @@ from autoresearch.errors import (
 )
 from autoresearch.prospects import prospects
 from autoresearch.records import (
-    Candidate,
-    Edits,
     Event,
     Experiment,
     Gain,
     Kind,
     Measure,
-    Proposal,
     Request,
-    State,
     Step,
     Verdict,
 )
-from autoresearch.slots import Slots
-from autoresearch.text import describe, one_line
+from autoresearch.text import one_line
 from autoresearch.upkeep import Upkeep
 
 
@@ -61,10 +52,9 @@ class Loop:
         self.upkeep = Upkeep(self.books, self.bench)
         self.comeback = Comeback(self.books, self.bench)
         self.parts, self.options, self.history = parts, options, self.books.history
-        self._proposal_slots = Slots(options.proposals)
+        self.drafting = Drafting(self.books)
         self._ready: dict[int, anyio.Event] = {}
         self._passed: dict[int, anyio.Event] = {}
-        self._refused: dict[int, Refused] = {}
         self._ending: Ending | None = None
         self._finishing = False
         self._wall: Ending | None = None  # met while proposing: what was proposed before still comes to its verdict
@@ -207,13 +197,13 @@ class Loop:
     async def _prepare(self, n: int) -> None:
         """Propose, freeze (in the order of numbers, so that duplicates are the same every time), measure once."""
         try:
-            if self.books.experiment(n).stage == "asked" and not self._propose_again(n):
-                await self._propose(n)
+            if self.books.experiment(n).stage == "asked" and not self.drafting.again(n):
+                await self.drafting.propose(n)
             if n - 1 in self._passed:
                 await self._passed[n - 1].wait()
             e = self.books.experiment(n)
             if e.stage == "proposed" and e.failure is None:
-                self._freeze(n)
+                self.drafting.freeze(n)
             self._passed[n].set()
             if self.books.experiment(n).stage == "frozen" and not self.books.experiment(n).own:
                 step = self.parts.acceptance.next(self.books.situation("experiment", n))
@@ -229,118 +219,6 @@ class Loop:
             self._passed[n].set()
             self._ready[n].set()
 
-    async def _propose(self, n: int) -> None:
-        async with self._proposal_slots.take() as slot:
-            if (wall := self.books.spending.money_spent()) is not None:
-                raise Ended(wall)
-            e, proposer = self.books.experiment(n), self.parts.proposer
-            draft = self.parts.workspace.draft(slot, self.books.candidate(e.parents[0]), self.books.folder(n))
-            self.books.watch("proposing", {"n": n, "slot": slot, "proposer": proposer.name})
-            proposal = self.options.mask.hide(await self._ask_proposer(e, slot, draft), draft)
-        if proposal.cost_usd or proposal.tokens:
-            draft.spend(proposal.cost_usd, proposal.tokens)
-        cost_usd, tokens = draft.spent()
-        try:
-            content = self._store(proposal.content)
-        except SetupError as error:
-            proposal, content = Proposal(proposal.description, failure=("proposer_crash", str(error))), ""
-        body = {
-            "description": one_line(proposal.description),
-            "proposer": proposer.name,
-            "cost_usd": cost_usd,
-            "tokens": tokens,
-            "notes": list(proposal.notes),
-            "failure": list(proposal.failure) if proposal.failure else None,
-            "settings": dict(proposal.settings),
-            "content": content,
-        }
-        needed = {key: value for key, value in body.items() if value or key == "description"}
-        self.books.append(Event("proposed", n, needed), durable=bool(cost_usd or tokens))  # what was paid for is on disk
-
-    def _propose_again(self, n: int) -> bool:
-        """Whether a candidate that is to be tried again is this experiment's proposal; it costs nothing.
-
-        Raises:
-            Ended: the session was for such candidates only, and there is no further one.
-        """
-        if not self.history.agenda.wanted:
-            if self.options.errand is not None:
-                raise Ended(self.options.errand.after)
-            return False
-        old = self.books.experiment(self.history.agenda.wanted[0])
-        onto = self.history.incumbent.n
-        body = {"description": old.description, "proposer": old.proposer, "origin": old.n, "parents": [onto]}
-        settings = {"settings": dict(old.settings)} if old.settings and old.stands_on == onto else {}
-        self.books.append(Event("proposed", n, body | settings))
-        return True
-
-    async def _ask_proposer(self, e: Experiment, slot: int, draft: Draft) -> Proposal:
-        """Whatever goes wrong in a proposer is a failed proposal."""
-        limit_s = self.options.proposal_timeout_s
-        try:
-            with anyio.fail_after(limit_s + 10):  # a proposer that holds its own limit says more
-                proposal = await self.parts.proposer.propose(self._brief(e, slot), draft)
-            if proposal.content is None and proposal.failure is None:
-                edits, notes = draft.collect()
-                notes = (*proposal.notes, *notes)
-                return Proposal(proposal.description, edits, proposal.cost_usd, proposal.tokens, notes=notes)
-            return proposal
-        except Refused as refused:
-            return Proposal(failure=(refused.reason, refused.words))
-        except TimeoutError as error:
-            words = f"no proposal within {limit_s:.0f} s" if math.isfinite(limit_s) else describe(error)
-            return Proposal(failure=("proposer_timeout", words))
-        except (DiskFault, RunnerLost) as fault:
-            raise Ended(fault_ending(fault)) from fault
-        except (Exhausted, ProposerUnfit):
-            raise
-        except (Exception, SystemExit) as error:  # the experiment's edge: it becomes the verdict's words
-            return Proposal(failure=("proposer_crash", describe(error)))
-
-    def _brief(self, e: Experiment, slot: int) -> Brief:
-        settings = self.options.settings
-        return Brief(
-            n=e.n,
-            operation=e.operation,
-            parent=self.books.experiment(e.parents[0]),
-            view=self.history.as_of(e.n - self.options.lag),
-            metric=settings.metric,
-            direction=settings.direction,
-            seed=settings.seed,
-            timeout_s=self.options.proposal_timeout_s,
-            slot=slot,
-            render=self.options.brief,
-        )
-
-    def _store(self, content: Edits | State | None) -> str:
-        return "" if content is None else self.parts.ledger.put(self.parts.workspace.pack(content))
-
-    def _freeze(self, n: int) -> None:
-        try:
-            frozen = self._frozen(self.books.experiment(n))
-        except Refused as refused:
-            self._refused[n] = refused
-        else:
-            self.books.remember(frozen)
-            self.books.append(Event("frozen", n, _frozen_body(frozen)))
-
-    def _frozen(self, e: Experiment) -> Candidate:
-        workspace, parent = self.parts.workspace, self.books.candidate(e.parents[0])
-        if e.origin is not None:
-            old = self.books.experiment(e.origin)
-            candidate = replace(self.books.candidate(old.n), n=e.n)
-            arms = candidate, self.books.candidate(old.stands_on), parent
-            try:
-                return workspace.rebase(*arms, time.time(), self._known(e), e.description)
-            except RepositoryError as error:
-                raise Refused("stale", f"its candidate cannot be read any more: {error}") from error
-        content = workspace.unpack(self.parts.ledger.get(e.content))
-        return workspace.freeze(e.n, parent, Proposal(e.description, content), time.time(), self._known(e))
-
-    def _known(self, e: Experiment) -> Known:
-        """Which trees are duplicates: none of what is tried again on purpose."""
-        return (lambda tree: None) if e.origin is not None else self.books.earlier(e.n)
-
     # -- deciding: one at a time, in order --------------------------------------------------------------------------
 
     async def _decide(self, n: int) -> None:
@@ -355,15 +233,15 @@ class Loop:
         e = self.books.experiment(n)
         if e.failure is not None:
             return Verdict(Kind.INVALID, *e.failure)
-        if n in self._refused:
-            return _refusal(self._refused[n])
+        if n in self.drafting.refused:
+            return refusal(self.drafting.refused[n])
         cleared = False
         while True:
             step = self.parts.acceptance.next(self.books.situation("experiment", n))
             hopeless = isinstance(step, Verdict) and not step.kept
             if not hopeless and self.books.experiment(n).own:
                 if self._stale(n):
-                    refused = self._rebase(n)
+                    refused = self.drafting.rebase(n)
                     if refused is not None:
                         return refused
                     continue
@@ -378,18 +256,6 @@ class Loop:
 
     def _stale(self, n: int) -> bool:
         return self.books.experiment(n).stands_on != self.history.incumbent.n
-
-    def _rebase(self, n: int) -> Verdict | None:
-        """Put a candidate whose parent is not the incumbent any more onto the incumbent, to be measured again."""
-        books, e = self.books, self.books.experiment(n)
-        arms = books.candidate(n), books.candidate(e.stands_on), books.candidate(self.history.incumbent.n)
-        try:
-            moved = self.parts.workspace.rebase(*arms, time.time(), self._known(e), e.description)
-        except Refused as refused:
-            return _refusal(refused)
-        books.remember(moved)
-        books.append(Event("frozen", n, _frozen_body(moved) | {"rebased": True, "onto": self.history.incumbent.n}))
-        return None
 
     def _guarded(self, n: int, step: Step) -> Verdict | None:
         """The verdict if a guard is broken: by the first run before anything follows it, by all runs before a keep."""
@@ -412,7 +278,7 @@ class Loop:
     def _forget(self, n: int) -> None:
         self._ready.pop(n, None)
         self._passed.pop(n - 1, None)
-        self._refused.pop(n, None)
+        self.drafting.refused.pop(n, None)
         self.books.forget(n)
 
     # -- beginning and end ------------------------------------------------------------------------------------------
@@ -503,12 +369,3 @@ class Loop:
                 self._ending, self._is_final = ending, True
                 self._work.cancel()
             await anyio.sleep(min(max(left_s - (0 if self._is_final else spending.reserved_s()), 0.01), 5.0))
-
-
-def _frozen_body(frozen: Candidate) -> dict[str, Any]:
-    lines = {} if frozen.lines is None else {"lines": frozen.lines}
-    return {"tree": frozen.tree, "commit": frozen.commit} | lines
-
-
-def _refusal(refused: Refused) -> Verdict:
-    return Verdict(Kind.DISCARD if refused.reason == "stale" else Kind.INVALID, refused.reason, refused.words)

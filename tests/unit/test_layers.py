@@ -34,7 +34,7 @@ FACES = {
     "live",
     "testing",
 }
-LOOP = {"loop", "books", "bench", "upkeep", "comeback", "errands", "budget", "slots", "guards", "prospects"}
+LOOP = {"loop", "books", "bench", "upkeep", "comeback", "errands", "budget", "slots", "guards", "prospects", "drafting"}
 SIBLINGS = {"strategies", "proposers", "acceptance", "runners", "workspace", "ledger"}
 TOOLS = {"detect", "process", "git", "sandbox", "machine", "inhibit", "lock", "paths", "shares", "exclusive"}
 GROUND = {"taskfile", "records", "contracts", "errors", "history", "frame", "agenda", "text", "masking", "noise"}
