@@ -39,7 +39,7 @@ USUAL, IDLE = Mix(), Mix(gain=0.0)
 PILOT = Mix(gain=0.6, harm=0.25, crash=0.0, size=30.0, tempo=10.0, fade=math.inf, loss=10.0)
 SIMULATED = 200
 """Nights of the simulation beside ours."""
-LEAST_VALIDATED = 20  # fewer intervals say nothing of their coverage
+LEAST_VALIDATED = 50  # fewer intervals say too little of their coverage
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ FINISHED = frozenset(["experiments", "evaluations", "time", "cost", "tokens", "t
 """Reasons after which a run is finished unless its budget is raised; after all others it is open."""
 
 
+_AROUND_S = 0.1  # what an evaluation takes besides its command
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a session of a run ended.
@@ -109,12 +112,12 @@ class Spending:
         return 2 * method.pairs
 
     def reserved_s(self) -> float:
-        """The time that the final comparison will take, with a tenth for the machine's moods."""
+        """The time that the final comparison will take, with something for fresh trees and the machine's moods."""
         if not self.reserved():
             return 0.0
         base, best = self.history.experiments[0], self.history.experiments[self.history.line[-1]]
         each = [sum(m.duration_s for m in own) / len(own) + (e.build_s or 0.0) for e in (base, best) if (own := e.own)]
-        reserved_s = 1.1 * self.reserved() * sum(each) / len(each) if each else 0.0
+        reserved_s = self.reserved() * (1.1 * sum(each) / len(each) + _AROUND_S) if each else 0.0
         return reserved_s if reserved_s < (self.left_s() + self.session_s) / 3 else 0.0  # a short session works
 
     def may_ask(self) -> Ending | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from autoresearch.agenda import PAIRS
 from autoresearch.errors import DiskFault
-from autoresearch.gains import MUCH, TRIED, Evidence, evidence
+from autoresearch.gains import MUCH, TRIED, Evidence, evidence, pairs
 from autoresearch.history import History
 from autoresearch.records import Direction, Experiment, Gain, Kind
 from autoresearch.taskfile.units import show_seconds
@@ -102,8 +102,9 @@ def summary(history: History) -> dict[str, Any]:
     }
 
 
-def experiment_row(e: Experiment) -> dict[str, Any]:
+def experiment_row(e: Experiment, history: History) -> dict[str, Any]:
     """One experiment as plain data: a line of `export jsonl`, the answer of `show --json`."""
+    validated = history.validated if history.line and history.line[-1] == e.n else None
     return {
         "n": e.n,
         "parents": list(e.parents),
@@ -119,6 +120,8 @@ def experiment_row(e: Experiment) -> dict[str, Any]:
         "tree": e.tree,
         "lines": e.lines,
         "origin": e.origin,
+        "race": [p.gain for p in pairs((m for m in e.measurements[e.base :] if m.phase == "race"), history)],
+        "validated": asdict(validated) if validated else None,
         "rolled_back": e.rolled_back,
         "lost": e.lost,
         "cost_usd": e.cost_usd,
@@ -131,7 +134,7 @@ def experiment_row(e: Experiment) -> dict[str, Any]:
 def export_jsonl(history: History) -> Iterable[str]:
     for e in history.experiments:
         if e.decided:
-            yield json.dumps(experiment_row(e), ensure_ascii=False)
+            yield json.dumps(experiment_row(e, history), ensure_ascii=False)
 
 
 # -- results.tsv, in Karpathy's columns --------------------------------------------------------------------------------

@@ -121,7 +121,8 @@ def test_lines_are_recorded_shown_and_there_again_from_the_events(make_toy: Call
     toy.run(patches, run="one")
     expected = [None, 3, -22, 1, 0, None]
     assert [e.lines for e in toy.history().experiments][:6] == expected
-    assert [experiment_row(e)["lines"] for e in toy.history().experiments[:6]] == expected
+    history = toy.history()
+    assert [experiment_row(e, history)["lines"] for e in history.experiments[:6]] == expected
     assert shown(toy, 1).endswith("more · +3 lines")
     assert shown(toy, 2).endswith("less · −22 lines")
     assert shown(toy, 3).endswith("one · +1 line")

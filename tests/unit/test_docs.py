@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 
 from autoresearch.cli.app import app
 from autoresearch.errors import TaskError
+from autoresearch.gains import Evidence
+from autoresearch.history import History
 from autoresearch.ledger import MemoryLedger
 from autoresearch.records import Event, Experiment, Measurement
 from autoresearch.report import experiment_row, summary
@@ -144,14 +146,19 @@ def test_task_example_with_a_key_too_many_is_refused() -> None:
 # -- JSON ----------------------------------------------------------------------------------------------------------------
 
 
-def run_summary() -> Mapping[str, Any]:
+def begun() -> History:
     ledger = MemoryLedger()
     ledger.append("r", Event("run_started", None, {"task": "toy", "metric": "score", "direction": "minimize"}))
-    return summary(ledger.history("r"))
+    return ledger.history("r")
+
+
+def run_summary() -> Mapping[str, Any]:
+    return summary(begun())
 
 
 def test_every_key_of_json_output_is_documented() -> None:
-    keys = {*run_summary(), *run_summary()["counts"], *experiment_row(Experiment(0)), *(f.name for f in fields(Measurement))}
+    keys = {*run_summary(), *run_summary()["counts"], *experiment_row(Experiment(0), begun())}
+    keys |= {f.name for f in (*fields(Measurement), *fields(Evidence))}
     assert sorted(key for key in keys if f"`{key}`" not in JSON_PAGE) == []
 
 
@@ -159,7 +166,7 @@ def test_every_key_of_json_output_is_documented() -> None:
 def test_json_example_is_json_and_complete(example: str) -> None:
     row = json.loads(example)
     if row.get("type") == "experiment":
-        assert row.keys() - {"type", "run", "at"} == experiment_row(Experiment(0)).keys()
+        assert row.keys() - {"type", "run", "at"} == experiment_row(Experiment(0), begun()).keys()
         assert row["measurements"][0].keys() == {f.name for f in fields(Measurement)}
 
 

@@ -158,7 +158,7 @@ def show_log(folder: Path, name: str | None, *, as_json: bool, limit: int) -> No
     decided = [e for e in history.experiments if e.decided]
     decided = decided[-limit:] if limit else decided
     if as_json:
-        _print(json.dumps([experiment_row(e) for e in decided], ensure_ascii=False))
+        _print(json.dumps([experiment_row(e, history) for e in decided], ensure_ascii=False))
         return
     for e in decided:
         mark = "  (rolled back)" if e.rolled_back else "  (taken back: the set-up was broken)" if e.lost else ""
@@ -211,7 +211,7 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
     e = _experiment(ledger, run, n)
     names = project.paths.run(run)
     if as_json:
-        _print(json.dumps({**experiment_row(e), "folder": str(names.experiment(n))}, ensure_ascii=False))
+        _print(json.dumps({**experiment_row(e, ledger.history(run)), "folder": str(names.experiment(n))}, ensure_ascii=False))
         return
     verdict = f"{e.verdict.kind.value} ({e.verdict.reason}): {e.verdict.words}" if e.verdict else f"open ({e.stage})"
     _print(f"experiment {n} of run {run}: {verdict}")

@@ -171,7 +171,7 @@ class JsonLines:
     def saw(self, what: str, details: Mapping[str, Any]) -> None:
         e = decided(details, self._history)
         if e is not None:
-            self._put("experiment", experiment_row(e))
+            self._put("experiment", experiment_row(e, self._history))
         elif what == "waiting":
             self._put("waiting", {"seconds": details["seconds"], "words": details["words"]})
         elif what == "rolled_back":
