@@ -145,6 +145,16 @@ class Toy:
             session.pictures = False
             return anyio.run(session.work, seen, prepare)
 
+    def run_interrupted(self, patches: Sequence[Patch], *, wish: Wish) -> None:
+        """A session that is stopped after the verdict on the last of the patches: nothing is compared at its end."""
+        loops: list[Any] = []
+
+        def stop_after_last(what: str, details: Mapping[str, Any]) -> None:
+            if what == "decided" and details["n"] == len(patches):
+                loops[0].stop(Ending("stopped", "stopped on request"))
+
+        self.run(patches, wish=wish, watch=stop_after_last, ready=loops.append)
+
     def history(self, run: str | None = None) -> History:
         ledger = self.project.ledger(read_only=True)
         history = ledger.history(self.project.pick(ledger, run).run)

@@ -22,8 +22,9 @@ Values = Callable[[Measure], float | None]
 class Bench:
     """Plays the loop's part for a rule: asks it, measures what it asks for by a function, records what it decides."""
 
-    def __init__(self, values: Values, settings: Settings = SETTINGS, rule: Acceptance | None = None) -> None:
-        self.values, self.settings, self.rule = values, settings, rule or make("auto")
+    def __init__(self, values: Values, settings: Settings = SETTINGS, rule: Acceptance | str = "auto") -> None:
+        self.values, self.settings = values, settings
+        self.rule = make(rule) if isinstance(rule, str) else rule
         self.ledger = MemoryLedger()
         self.ledger.append("r", start(direction=settings.direction))
         self._add(0, "baseline", [])

@@ -6,13 +6,13 @@ The same figures for the terminal, exports and Python. Reads records only.
 from __future__ import annotations
 
 import itertools
-import math
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from autoresearch.history import History
-from autoresearch.noise import DETECTABLE, Tally, tally
-from autoresearch.records import Measurement
+from autoresearch.noise import DETECTABLE, tally
+from autoresearch.records import Experiment, Measurement
 
 MUCH = 0.6
 """Repeats that take more of the evaluations say that one evaluation is too noisy."""
@@ -83,7 +83,7 @@ def evidence(history: History) -> Evidence | None:
         known.drifts,
         repeats / max(1, history.evaluations),
         None if exact or method.rule == "single" else replay(history),
-        tuple(_small(history, detectable or 0.0, known)),
+        tuple(_small(history, detectable or 0.0)),
     )
 
 
@@ -132,9 +132,22 @@ def _is_newer(a: Measurement, b: Measurement) -> bool:
     return a.arm == "candidate" or b.arm in ("baseline", "checkpoint")
 
 
-def _small(history: History, detectable: float, known: Tally) -> Iterable[int]:
+def gain_of(e: Experiment, history: History) -> float | None:
+    """The gain that an experiment was decided on, in the metric's unit, positive is better; None where it was not measured.
+
+    Its value against the incumbent's runs beside it; where there were none, against the value of what it stands on.
+    """
+    assert history.run is not None
+    if e.value is None or not e.parents:
+        return None
+    made = [m for m in e.measurements[e.base :] if m.phase == "race" and m.ok and m.of != e.n]
+    bar = statistics.fmean(m.values[history.run.metric] for m in made) if made else history.experiments[e.stands_on].value
+    return None if bar is None else (e.value - bar) * (1 if history.run.direction == "maximize" else -1)
+
+
+def _small(history: History, detectable: float) -> Iterable[int]:
     for n in history.line[1:]:
         e = history.experiments[n]
-        made = [p.gain for p in pairs((m for m in e.measurements[e.base :] if m.phase == "race"), history)]
-        if made and (e.lines or 0) > 0 and math.fsum(made) / len(made) < 2 * detectable:
+        gain = gain_of(e, history)
+        if gain is not None and (e.lines or 0) > 0 and gain < 2 * detectable:
             yield n

@@ -163,11 +163,12 @@ class Tally:
             self._add(before, incumbent)
         if self.seeded:
             self.paired = self.paired.of_pairs(gains)
+        elif len(candidate) == len(incumbent):
+            self.alone = self.paired = self.alone.of_pairs(gains)
+        if self.seeded or len(candidate) != len(incumbent):
             for arm in (candidate, incumbent):
                 self.alone = self.alone.of_values(arm) if len(arm) > 1 else self.alone
-        else:
-            self.alone = self.paired = self.alone.of_pairs(gains)
-        if e.kept:
+        if e.kept and candidate:
             self.runs[e.n] = tuple(candidate)
             self.since = 0
             if gains:

@@ -11,7 +11,7 @@ from typing import Any
 
 from autoresearch.agenda import PAIRS
 from autoresearch.errors import DiskFault
-from autoresearch.gains import MUCH, TRIED, Evidence, evidence, pairs
+from autoresearch.gains import MUCH, TRIED, Evidence, evidence, gain_of
 from autoresearch.history import History
 from autoresearch.records import Direction, Experiment, Gain, Kind
 from autoresearch.taskfile.units import show_seconds
@@ -120,7 +120,7 @@ def experiment_row(e: Experiment, history: History) -> dict[str, Any]:
         "tree": e.tree,
         "lines": e.lines,
         "origin": e.origin,
-        "race": [p.gain for p in pairs((m for m in e.measurements[e.base :] if m.phase == "race"), history)],
+        "gain": gain_of(e, history) if e.decided else None,
         "validated": asdict(validated) if validated else None,
         "rolled_back": e.rolled_back,
         "lost": e.lost,

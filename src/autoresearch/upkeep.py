@@ -63,7 +63,7 @@ class Upkeep:
             Ended: a comparison that was asked for came to nothing.
         """
         books = self._books
-        await self._periodic_checks(books.history.decided, last=True)
+        await self.last_checks()
         self.follow()
         while not isinstance(step := self._next("final", 0), Done):
             if isinstance(step, Compare):
@@ -77,6 +77,11 @@ class Upkeep:
         if step.validated is None and is_asked:
             raise Ended(Ending("final", step.words, 1))
         return step.validated
+
+    async def last_checks(self) -> None:
+        """The checks that are due at the end, whichever wall was met; the final comparison keeps its time."""
+        with self._books.spending.waiting():
+            await self._periodic_checks(self._books.history.decided, last=True)
 
     def _begin_comparison(self, pairs: int) -> None:
         history = self._books.history
@@ -149,8 +154,8 @@ class Upkeep:
             return ""
         bar = statistics.fmean(bars) if bars else onto.value
         assert bar is not None
-        pairs = f" in {counted(len(bars), 'pair')}" if bars else ""
-        return f"{e.value - bar:+.6g} against experiment {onto.n}{pairs}"
+        beside = f", measured beside it {counted(len(bars), 'time')}" if bars else ""
+        return f"{e.value - bar:+.6g} against experiment {onto.n}{beside}"
 
     def mend(self) -> None:
         """After a kill: refs and branch as the ledger says, and keeps that did not get as far as the branch."""

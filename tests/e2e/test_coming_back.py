@@ -77,7 +77,7 @@ def stairs(make_toy: Callable[..., Toy]) -> Toy:
 # -- the one next command ----------------------------------------------------------------------------------------------
 
 
-def test_overview_names_the_next_command_in_every_state(knobbed: Toy, slow: Toy, tmp_path: Path) -> None:
+def test_overview_names_the_next_command_in_every_state(knobbed: Toy, slow: Toy, stairs: Toy, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
     assert "next: autoresearch init" in call(bare).stdout
@@ -87,9 +87,11 @@ def test_overview_names_the_next_command_in_every_state(knobbed: Toy, slow: Toy,
     call(knobbed.folder, "run", "one", "--seed", "1", "-n", "1")
     assert call(knobbed.folder).stdout.splitlines()[-1] == "next: autoresearch run"
     call(knobbed.folder, "run")
-    assert call(knobbed.folder).stdout.splitlines()[-1].startswith("next: autoresearch validate (1 pair of evaluations, about")
-    call(knobbed.folder, "validate")
     assert "next: git merge autoresearch/one" in call(knobbed.folder).stdout
+    call(stairs.folder, "reject", "3")  # what is left was not compared with the baseline
+    assert call(stairs.folder).stdout.splitlines()[-1].startswith("next: autoresearch validate (2 evaluations, ")
+    call(stairs.folder, "validate")
+    assert "next: git merge autoresearch/one" in call(stairs.folder).stdout
     call(slow.folder, "run", "two", "--detach")
     wait(lambda: status(slow.folder).get("owner"))
     out = call(slow.folder).stdout
@@ -123,9 +125,9 @@ def test_number_of_one_is_one(knobbed: Toy) -> None:
 def test_validate_shows_the_interval_and_status_has_it(knobbed: Toy) -> None:
     call(knobbed.folder, "run", "one", "--seed", "1")
     out = call(knobbed.folder, "validate", "--pairs", "3").stdout
-    assert re.search(
-        r"^validated: score −\d[\d.]* % \[90 %: −\d[\d.]*, −\d[\d.]*\] against the baseline, 3 pairs$", out, re.MULTILINE
-    )
+    interval = r"−\d[\d.]* % \[90 %: −\d[\d.]*, −\d[\d.]*\] against the baseline, 3 pairs"
+    claim = r"claimed on the way: −\d[\d.]* % \(optimistic\)"
+    assert re.search(rf"^validated: score {interval} · {claim}$", out, re.MULTILINE)
     assert status(knobbed.folder)["validated"]["pairs"] == 3
     assert "not validated" not in call(knobbed.folder, "run", "one").stdout
     assert "--pairs 9: expected 3 to 8" in call(knobbed.folder, "validate", "--pairs", "9", code=2).stderr

@@ -190,7 +190,7 @@ def test_logs_over_the_limit_are_left_out_and_said(made: tuple[Toy, Path], tmp_p
     (folder / "big.bin").write_bytes(b"0" * 5000)
     packed = export(toy, tmp_path / "small.tgz", limit_bytes=4000)
     assert packed.left_out == ("experiments/000001/big.bin",)
-    assert packed.logs == 4
+    assert packed.logs == 5  # the baseline twice, both candidates, and the result once more at the end
 
 
 def test_run_whose_branch_was_merged_and_deleted_is_exported_whole(made: tuple[Toy, Path], tmp_path: Path) -> None:

@@ -148,12 +148,12 @@ def test_faces_show_the_validated_gain_the_noise_and_the_pairs(
     show_status(toy.folder, "r", as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert found["validated"]["low"] > 0
-    assert (found["evidence"]["rule"], found["evidence"]["kept"]) == ("race", len(history.line) - 1)
+    assert (found["evidence"]["rule"], found["evidence"]["kept"]) == ("bayes", len(history.line) - 1)
     assert found["claimed"] > 0
-    for n, what in ((kept, "race, pair 1"), (0, "final, pair 3")):
+    for n, what in ((kept, "of the incumbent beside it: gain +"), (0, "final, pair 3: ")):
         show_experiment(toy.folder, "r", n, as_json=False)
         shown = capsys.readouterr().out
-        assert f"  {what}: " in shown
+        assert what in shown
         assert ": gain +" in shown
 
 

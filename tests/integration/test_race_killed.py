@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -49,7 +50,7 @@ experiments = 4
 KNOBS = ("9.7", "9.69", "9.5", "9.9")
 """A gain of 3 sd, a tie, a gain of 2, a loss."""
 SESSION = """\
-import collections, os, signal, sys
+import collections, json, os, signal, sys
 from pathlib import Path
 import anyio
 from autoresearch.books import Parts
@@ -84,7 +85,7 @@ def prepare(loop):
 with Session(Project(Path(folder)), Wish(name="r", seed=3)) as session:
     session.pictures = False
     anyio.run(session.work, lambda what, details: None, prepare)
-print(dict(seen))
+print(json.dumps(seen))
 """
 
 
@@ -128,13 +129,13 @@ def test_race_killed_anywhere_goes_on_and_nothing_is_lost_or_doubled(make_raced:
     whole = make_raced()
     done = child(whole, "before", "never", 1)
     assert done.returncode == 0, done.stderr
-    wanted, seen = standing(whole), eval(done.stdout)
+    wanted, seen = standing(whole), json.loads(done.stdout)
     assert seen["measured race"] >= 8
     assert 0 < seen["decided keep"] < len(KNOBS)
     assert wanted["validated"] is not None
     made = len(whole.history("r").experiments[0].measurements) + seen["measured first"] + seen["measured race"]
     assert evaluated() == made + seen.get("measured between", 0)
-    places = [(when, "measured race", k) for k in (1, 2, 5) for when in ("before", "after")]
+    places = [(when, "measured race", k) for k in (1, 4) for when in ("before", "after")]
     places += [(when, event, 1) for event in ("decided keep", "advanced") for when in ("before", "after")]
     places += [("after", "measured first", 2), ("before", "measured final", 2), ("after", "measured final", 3)]
     for place in places:

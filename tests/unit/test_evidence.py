@@ -40,7 +40,7 @@ def test_evidence_counts_races_and_bounds_the_false_keeps() -> None:
     found = evidence(bench.history)
     assert found is not None
     raced = sum(bool(bench.measured(n, "race")) for n in range(1, 5))
-    assert (found.rule, found.kept, found.races) == ("race", len(bench.history.line) - 1, raced)
+    assert (found.rule, found.kept, found.races) == ("bayes", len(bench.history.line) - 1, raced)
     assert found.expected_false == pytest.approx(min(found.kept, 0.05 * raced))
     assert found.sd is not None
     assert found.detectable == pytest.approx(2.5 * found.sd)
@@ -72,7 +72,7 @@ def test_one_outlier_does_not_blow_the_noise_up() -> None:
 
 
 def test_pairs_are_two_measurements_side_by_side_under_one_seed() -> None:
-    bench = Bench(worlds([0.0, 9.0]))
+    bench = Bench(worlds([0.0, 9.0]), rule="race")
     bench.experiment()
     e = bench.history.experiments[1]
     race = [m for m in e.measurements if m.phase == "race"]

@@ -6,13 +6,20 @@ import random
 from dataclasses import replace
 
 import pytest
-from tests.rules import SETTINGS, Bench, worlds
+from tests import rules
+from tests.rules import SETTINGS, Values, worlds
 
-from autoresearch.acceptance.auto import Auto
 from autoresearch.acceptance.race import REFRESH, Race
-from autoresearch.contracts import Situation
+from autoresearch.contracts import Acceptance, Settings, Situation
 from autoresearch.noise import Fold, tally
 from autoresearch.records import Event, Kind, Measure, Reach, Step
+
+
+class Bench(rules.Bench):
+    """With the race, where no other rule is named."""
+
+    def __init__(self, values: Values, settings: Settings = SETTINGS, rule: Acceptance | str = "race") -> None:
+        super().__init__(values, settings, rule)
 
 
 def test_baseline_is_measured_five_times_and_fixes_how_the_run_decides() -> None:
@@ -165,10 +172,10 @@ def test_rule_is_pure_in_the_middle_of_a_race() -> None:
 
     class Watched:
         def __init__(self) -> None:
-            self._rule = Auto()
+            self._rule = Race()
 
         def next(self, situation: Situation) -> Step:
-            fresh, known = Auto().next(situation), self._rule.next(situation)
+            fresh, known = Race().next(situation), self._rule.next(situation)
             assert fresh == known
             steps.append(fresh)
             return known
@@ -199,14 +206,14 @@ def test_exact_incumbent_with_other_bits_makes_the_metric_noisy_and_its_keeps_ar
     def measure(step: Measure) -> float:
         return float(step.of) + (noise(step) if step.phase == "between" else 0.0)
 
-    bench = Bench(measure, replace(SETTINGS, reach=Reach(evaluations=2000)))
+    bench = rules.Bench(measure, replace(SETTINGS, reach=Reach(evaluations=2000)))
     assert bench.history.exact
     for _ in range(10):
         bench.experiment()
     method = bench.history.agenda.method
     assert method is not None
     assert not bench.history.exact
-    assert method.rule == "race"
+    assert method.rule == "bayes"
     assert bench.history.line == [0]
     assert tally(bench.history).alone.sd == pytest.approx(0.3, abs=0.3)
 
@@ -237,7 +244,7 @@ def test_fewer_lines_do_not_win_for_a_loss_beyond_the_margin() -> None:
 
 def test_single_evaluation_without_repeats_needs_two_standard_deviations() -> None:
     settings = replace(SETTINGS, max_repeats=1)
-    bench = Bench(worlds([0.0, 9.0]), settings)
+    bench = rules.Bench(worlds([0.0, 9.0]), settings)
     method = bench.history.agenda.method
     assert method is not None
     assert method.rule == "margin"
@@ -301,5 +308,5 @@ def test_baseline_measured_anew_is_where_the_noise_begins_again() -> None:
 )
 def test_fewer_lines_win_an_exact_tie(simplify: bool, lines: int | None, value: float, reason: str) -> None:
     settings = replace(SETTINGS, simplify=simplify, min_effect=1.0)
-    bench = Bench(lambda step: value if step.of else 10.0, settings)
+    bench = rules.Bench(lambda step: value if step.of else 10.0, settings)
     assert bench.experiment(lines=lines).reason == reason

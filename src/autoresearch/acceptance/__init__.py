@@ -10,6 +10,7 @@ from autoresearch.contracts import Acceptance, find
 KNOWN = {
     "auto": "autoresearch.acceptance.auto:Auto",
     "exact": "autoresearch.acceptance.exact:Exact",
+    "bayes": "autoresearch.acceptance.bayes:Bayes",
     "race": "autoresearch.acceptance.race:Race",
     "margin": "autoresearch.acceptance.margin:Margin",
     "single": "autoresearch.acceptance.single:Single",

@@ -51,8 +51,9 @@ class Checkpoint:
         history = self._s.history
         assert history.agenda.method is not None
         alpha, pairs = self._s.settings.alpha, max(FEWEST, history.agenda.method.pairs)
-        method = replace(history.agenda.method, rule="race", pairs=pairs, alpha=alpha, sd=None, detectable=None)
-        words = f"experiment {n} gives other numbers now: the metric is noisy, and candidates race from here on"
+        rule = "race" if self._s.settings.seeded else "bayes"
+        method = replace(history.agenda.method, rule=rule, pairs=pairs, alpha=alpha, sd=None, detectable=None)
+        words = f"experiment {n} gives other numbers now: it is noisy, and what looks better is measured again from here on"
         before = self._left(self._known.held[-2] if len(self._known.held) > 1 else 0)
         if history.incumbent.n != n or before == n:
             return Done(words, method=method)

@@ -62,14 +62,7 @@ class Race:
         again = [m for m in situation.current.measurements if m.phase == "between"]
         if known.since < REFRESH or any(not m.ok for m in again):
             return step
-        return refresh(situation)
-
-
-def refresh(situation: Situation) -> Measure:
-    """The incumbent once more."""
-    current = situation.current
-    seed = seed_for(situation.settings, current.n, 1000 + len(current.measurements))
-    return Measure(of=situation.incumbent.n, arm="incumbent", seed=seed, phase="between")
+        return single_run.refresh(situation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +85,7 @@ class Heat:
         self._e, self._settings = situation.current, situation.settings
         self._own = self._e.measurements[self._e.base :]
         self._bar = known.bar(situation.incumbent)
-        self._smallest = self._in_numbers(single_run.min_effect(situation))
-
-    def _in_numbers(self, effect: float) -> float:
-        """An effect in the metric's unit as a difference of numbers, at the incumbent."""
-        scale = self._known.scale
-        if not scale.log or not effect:
-            return effect
-        value = scale.value(self._bar)
-        return abs(math.log(value) - math.log(value + scale.sign * effect)) if value + scale.sign * effect > 0 else math.inf
+        self._smallest = single_run.in_numbers(single_run.min_effect(situation), known.scale, self._bar)
 
     def next(self) -> Step:
         first = [m for m in self._own if m.phase == "first"]

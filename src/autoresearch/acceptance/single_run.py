@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
 from autoresearch.acceptance.method import method
 from autoresearch.contracts import Settings, Situation
+from autoresearch.noise import Scale
 from autoresearch.records import Experiment, Kind, Measure, Measurement, Outcome, Step, Verdict
 
 _KINDS = {Outcome.TIMEOUT: Kind.TIMEOUT, Outcome.TAMPERING: Kind.INVALID}
@@ -85,3 +87,18 @@ def noisy_verdict(situation: Situation, rule: str, *, alpha: float = 0.0, repeat
     share = f" ({100 * (found.detectable or 0) / value:.2g} %)" if value else ""
     words = f"noisy: sd {found.sd or 0:.2g} · gains below {found.detectable or 0:.2g}{share} cannot be seen"
     return replace(verdict, words=words, method=found)
+
+
+def refresh(situation: Situation) -> Measure:
+    """The incumbent once more."""
+    current = situation.current
+    seed = seed_for(situation.settings, current.n, 1000 + len(current.measurements))
+    return Measure(of=situation.incumbent.n, arm="incumbent", seed=seed, phase="between")
+
+
+def in_numbers(effect: float, scale: Scale, bar: float) -> float:
+    """An effect in the metric's unit as a difference of oriented numbers, at the bar."""
+    if not scale.log or not effect:
+        return effect
+    value = scale.value(bar)
+    return abs(math.log(value) - math.log(value + scale.sign * effect)) if value + scale.sign * effect > 0 else math.inf

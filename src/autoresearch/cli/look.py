@@ -12,7 +12,7 @@ from autoresearch import git, lock
 from autoresearch.agenda import Agenda
 from autoresearch.cli.view import PER_CENT, baseline_line, experiment_line
 from autoresearch.errors import AutoresearchError, OwnedElsewhere, SetupError, UnknownName
-from autoresearch.gains import pairs
+from autoresearch.gains import gain_of, pairs
 from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger
 from autoresearch.masking import NOTHING, Mask, mask_of
@@ -247,6 +247,11 @@ def _pair_lines(history: History, e: Experiment) -> list[str]:
     """The pairs of each race, checkpoint and final comparison: which came first, and by how much it was better."""
     assert history.run is not None
     metric, lines = history.run.metric, []
+    race, gain = [m for m in e.measurements[e.base :] if m.phase == "race"], gain_of(e, history)
+    if race and gain is not None:
+        beside = sum(m.of != e.n for m in race)
+        runs = f"{counted(1 + len(race) - beside, 'run')} of the candidate, {beside} of the incumbent beside it"
+        lines.append(f"  {runs}: gain {gain:+.6g}".replace("-", "−"))
     for phase, what in (("race", "race"), ("between", "checkpoint"), ("final", "final")):
         for i, pair in enumerate(pairs((m for m in e.measurements if m.phase == phase), history), 1):
             first, second = sorted((pair.one, pair.other), key=lambda m: m.index)
