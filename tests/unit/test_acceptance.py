@@ -16,7 +16,7 @@ TOY = "autoresearch.testing.acceptances:ToyRace"
 
 
 class TestRules(AcceptanceConformance):
-    @pytest.fixture(params=["auto", "exact", "race", "margin", "single", TOY])
+    @pytest.fixture(params=["auto", "exact", "bayes", "race", "margin", "single", TOY])
     def acceptance(self, request: pytest.FixtureRequest) -> str:
         return str(request.param)
 

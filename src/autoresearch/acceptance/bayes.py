@@ -225,6 +225,8 @@ class Weighing:
         if self._trial.broken > 1:
             words = "the incumbent failed twice beside it: the evaluation is flaky"
             return Verdict(Kind.DISCARD, "flaky", words, self._value(self._trial.candidate[0]))
+        if not self._trial.level.sd:  # nothing has ever differed
+            return single_run.judge(self._s, single_run.min_effect(self._s))
         step = self._weigh(self._smallest, "better")
         if isinstance(step, Verdict) and not step.kept and self._is_simpler():
             return self._weigh(-self._smallest, "simpler")
