@@ -1,7 +1,8 @@
 """Nights of known truth through real git and processes: what `benchmarks/false_keeps.py --real N` plays.
 
-Each is a project of its own: the value stands in a file, the evaluation prints it with noise that depends on night, seed and
-proposal, a scripted proposer changes it. The truth is read from the candidates that the run left in git.
+Each is a project of its own: the value stands in a file, the evaluation prints it with noise that depends on the night, the
+proposal, and either a seed or how many evaluations there were; a scripted proposer changes it. The truth is read from the
+candidates that the run left in git.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from autoresearch import git, task
 from autoresearch.records import Experiment, Gain
 from autoresearch.testing.nights import Night, of_experiments
 
-SD, EXPERIMENTS = 1.0, 50
+SD, EVALUATIONS = 1.0, 80
 TASK = """\
 [task]
 name = "night"
 editable = ["value.txt"]
 [evaluate]
 command = "python evaluate.py"
-seed_env = "SEED"
+{source}
 timeout = "60s"
 [metric]
 name = "score"
@@ -35,14 +36,21 @@ kind = "{rule}"
 [proposer]
 kind = "ideas_{night}:propose"
 [budget]
-experiments = {experiments}
+evaluations = {evaluations}
+experiments = 1000
 """
 EVALUATE = """\
 import os, random
 value, proposal = open("value.txt").read().split()
 if value == "crash":
     raise SystemExit("proposal " + proposal + " crashes")
-noise = random.Random(f"{night}/{{proposal}}/{{os.environ['SEED']}}").gauss(0, {sd})
+if "SEED" in os.environ:
+    which = os.environ["SEED"]
+else:
+    with open(os.environ["COUNTER"], "a") as counter:
+        which = counter.tell()
+        print(proposal, file=counter)
+noise = random.Random(f"{night}/{{proposal}}/{{which}}").gauss(0, {sd})
 print("score:", {sign} * (float(value) + noise))
 """
 IDEAS = """\
@@ -63,20 +71,27 @@ def propose(folder, brief):
 """
 
 
-def play(night: int, rule: str = "auto", *, experiments: int = EXPERIMENTS) -> Night:
-    """Play one night in a new project, odd nights with a metric to minimize; nothing stays behind."""
+def play(night: int, rule: str = "auto", *, evaluations: int = EVALUATIONS) -> Night:
+    """Play one night in a new project; nothing stays behind.
+
+    Odd nights have a metric to minimize; in every other two an evaluation takes a seed.
+    """
     work = Path(tempfile.mkdtemp(prefix=f"night-{night}-"))
     direction, sign = ("minimize", -1) if night % 2 else ("maximize", 1)
+    source = 'seed_env = "SEED"' if night % 4 < 2 else 'env = ["COUNTER"]'
     try:
         folder = work / "project"
         files = {
-            "autoresearch.toml": TASK.format(direction=direction, rule=rule, night=night, experiments=experiments),
+            "autoresearch.toml": TASK.format(
+                direction=direction, rule=rule, night=night, evaluations=evaluations, source=source
+            ),
             "evaluate.py": EVALUATE.format(night=night, sd=SD, sign=sign),
             f"ideas_{night}.py": IDEAS.format(night=night),
             "value.txt": "0.0 0\n",
         }
         make(folder, files)
-        with environment(AUTORESEARCH_CACHE=str(work / "cache"), AUTORESEARCH_LOCKS=str(work / "locks")):
+        places = {"AUTORESEARCH_CACHE": "cache", "AUTORESEARCH_LOCKS": "locks", "COUNTER": "counter"}
+        with environment(**{name: str(work / place) for name, place in places.items()}):
             before = standing(folder)
             found = task(folder).run("night")
             if standing(folder) != before:

@@ -246,7 +246,8 @@ def _begin(history: History) -> Tally:
     scale = Scale(run.metric, 1 if run.direction == "maximize" else -1, method.log)
     values = [scale.of(m) for m in history.experiments[0].own if m.ok]
     pool = Pool().of_values(values)
-    begun = Tally(scale, method.seeded, runs={0: tuple(values)}, alone=pool, paired=pool)
+    paired = Pool((pool.sd / 2) ** 2, 1) if method.seeded else pool  # what seeds have in common is learnt from pairs
+    begun = Tally(scale, method.seeded, runs={0: tuple(values)}, alone=pool, paired=paired)
     _refresh(begun, history, 0)
     return begun
 

@@ -17,11 +17,15 @@ from autoresearch.noise import Fold
 from autoresearch.records import Step
 
 
+SELDOM = 20
+"""Under common seeds the pairs alone decide, and the bar, which only screens, need not be as fresh."""
+
+
 class Auto:
     """`noise = "none"` trusts one run; without repeats the margin rule decides."""
 
     def __init__(self) -> None:
-        self._exact, self._bayes, self._race, self._margin = Exact(), Bayes(), Race(), Margin()
+        self._exact, self._bayes, self._race, self._margin = Exact(), Bayes(), Race(SELDOM), Margin()
         self._fold: Fold | None = None
 
     def next(self, situation: Situation) -> Step:

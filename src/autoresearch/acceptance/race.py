@@ -30,9 +30,10 @@ REFRESH = 10
 
 
 class Race:
-    """Screens on one run, then races."""
+    """Screens on one run, then races; the incumbent is measured again after `refresh` experiments without it."""
 
-    def __init__(self) -> None:
+    def __init__(self, refresh: int = REFRESH) -> None:
+        self._refresh = refresh
         self._fold: Fold | None = None
 
     def next(self, situation: Situation) -> Step:
@@ -60,7 +61,7 @@ class Race:
         if not isinstance(step, Done):
             return step
         again = [m for m in situation.current.measurements if m.phase == "between"]
-        if known.since < REFRESH or any(not m.ok for m in again):
+        if known.since < self._refresh or any(not m.ok for m in again):
             return step
         return single_run.refresh(situation)
 
