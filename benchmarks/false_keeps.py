@@ -8,7 +8,7 @@
 Each night goes through `optimize` with a ledger in memory, with the same evaluation budget for every rule: baseline, repeats,
 refreshes, checkpoints and final comparison are all paid from it. Noise and proposals of a night are the same for every rule.
 With `--json` nights are added to the file as they are played, and with `--merge` those in it are not played again. A night of
-700 evaluations takes about half a second, and the whole table at 100 nights about half an hour on two cores.
+700 evaluations takes about half a second to a second, and the whole table at 100 nights about 45 minutes on two cores.
 
 Of the proposals that crash three in ten reach an evaluation, and cost a whole one; so a crash costs 0.3 evaluations, as in the
 simulation that the rule was tuned in, whose figures stand beside ours. Extra evaluations an experiment are those of races and

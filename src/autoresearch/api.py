@@ -157,7 +157,8 @@ def optimize(
             that experiment. It has to be defined at the top level of a module, and loads what it imports there.
         show: how it goes, while it runs: in a notebook and in a terminal (on standard error) if None; False for nothing.
         store: a ledger file; calling again with the same initial state and settings goes on with the run in it.
-        acceptance: auto, exact, bayes, race, margin, single, or `module:Class`; `min_effect` a number or a share such as "0.5%".
+        acceptance: auto, exact, bayes, race, margin, single, or `module:Class`.
+        min_effect: a number, or a share such as "0.5%".
         noise: auto finds out, none trusts one call, high repeats more; `max_repeats` pairs of a race at most, `alpha` its
             chance of keeping what is no gain.
 

@@ -100,6 +100,8 @@ class Loop:
         if self.history.decided > 0:
             await self.upkeep.after(self.history.decided)  # a killed session may not have come to its end
         self._ending = await self._until_end()
+        if self.options.errand is None:
+            await self.upkeep.last_checks()
         self._is_final = True
         return None if self.options.errand else await self.upkeep.at_end()
 
@@ -366,6 +368,6 @@ class Loop:
                 if left_s <= 0:
                     return self.stop(spending.out_of_time(final=True) or Ending("time", "the time is used up"))
             elif (ending := spending.out_of_time()) is not None:
-                self._ending, self._is_final = ending, True
+                self._ending = self._ending or ending
                 self._work.cancel()
             await anyio.sleep(min(max(left_s - (0 if self._is_final else spending.reserved_s()), 0.01), 5.0))

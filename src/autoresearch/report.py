@@ -26,6 +26,10 @@ _STATUS = {
 }
 
 
+MOST_SHARE = 10.0
+"""A change of more than so many times the baseline is told in the metric's unit."""
+
+
 def show_number(value: float | None) -> str:
     """A metric's value for people: six digits that matter, none invented."""
     if value is None:
@@ -287,7 +291,9 @@ def headline(history: History) -> str:
         return f"{run.metric} {show_number(base)}: nothing beat the baseline, no validated gain"
     if g is not None:
         kind = "validated" if g.low > 0 else "no validated gain"
-        claim = "" if g.pairs == 1 else f" · claimed on the way: {show_change(shown_value(history), base)} (optimistic)"
+        shown = shown_value(history)
+        claimed = 0.0 if shown is None or base is None else gain(shown, base, run.direction)
+        claim = "" if g.pairs == 1 else f" · claimed on the way: {_change_of(claimed, base, run.direction)} (optimistic)"
         return f"{kind}: {run.metric} {_validated(g, base, run.direction)}{claim}"
     value = shown_value(history)
     machines = {m.machine for own in (history.experiments[0].own, e.own) for m in own if m.machine}
@@ -297,18 +303,26 @@ def headline(history: History) -> str:
     return f"{claim}: optimistic, not yet validated"
 
 
+def _is_share(change: float, base: float | None) -> bool:
+    """Whether a change is told in per cent of the baseline: not where that is 0, or so near to it that it says nothing."""
+    return bool(base) and abs(change) <= MOST_SHARE * abs(base or 0.0)
+
+
 def _change_of(gained: float, base: float | None, direction: Direction) -> str:
-    """A gain as the change of the metric: in per cent of the baseline, or in its unit where that is 0."""
+    """A gain as the change of the metric: in per cent of the baseline, or in its unit."""
     change = gained if direction == "maximize" else -gained
-    return (f"{100 * change / abs(base):+.2f} %" if base else f"{change:+.6g}").replace("-", "−")
+    if base is None or not _is_share(change, base):
+        return f"{change:+.6g}".replace("-", "−")
+    return show_change(base + change, base)
 
 
 def _validated(g: Gain, base: float | None, direction: Direction) -> str:
-    """A final comparison as the change of the metric: in per cent of the baseline, or in its unit where that is 0."""
+    """A final comparison as the change of the metric: in per cent of the baseline, or in its unit."""
     sign = 1 if direction == "maximize" else -1
-    scale = 100 / abs(base) if base else 1.0
+    share = _is_share(max(abs(g.low), abs(g.high)), base)
+    scale = 100 / abs(base) if share and base else 1.0
     low, high = sorted((sign * scale * g.low, sign * scale * g.high))
-    unit, form = (" %", "+.2f") if base else ("", "+.6g")
+    unit, form = (" %", "+.2f") if share else ("", "+.6g")
     change = f"{sign * scale * g.mean:{form}}{unit}"
     interval = f" [{g.level * 100:.0f} %: {low:{form}}, {high:{form}}]" if g.pairs > 1 else ""
     of = f"{g.pairs} pairs" if g.pairs > 1 else "measured again: the same bits"

@@ -139,7 +139,10 @@ def test_other_machine_is_said_and_the_new_value_is_the_bar(
     bar = statistics.fmean(found)
     assert history.incumbent.value == pytest.approx(bar)
     assert history.experiments[0].value == base
-    assert f"against {bar:.6g}" in (history.experiments[2].verdict or history.experiments[2]).words  # type: ignore[union-attr]
+    judged = history.experiments[2].verdict
+    assert judged is not None
+    against = float(judged.words.split(" against ")[1].split()[0])
+    assert against == pytest.approx(bar, abs=0.002)  # within the noise of here, far from the other machine's
     verify(noisy)
 
 

@@ -142,6 +142,17 @@ def test_headline_is_the_change_of_the_metric_with_its_interval() -> None:
     )
 
 
+def test_change_far_above_the_baseline_is_told_in_the_unit() -> None:
+    ledger = MemoryLedger()
+    stop = stopped(Gain(3.0, 2.5, 3.5, 6))
+    ledger.append("r", start(), *experiment(0, value=0.001), *experiment(1, value=-3.1), stop)
+    words = headline(ledger.history("r"))
+    assert (
+        words
+        == "validated: score −3 [90 %: −3.5, −2.5] against the baseline, 6 pairs · claimed on the way: −3.101 (optimistic)"
+    )
+
+
 def test_interval_with_zero_in_it_is_no_validated_gain() -> None:
     assert headline(history_of(stopped(Gain(0.19, -0.13, 0.51, 6)))).startswith("no validated gain: score −1.90 % [90 %: ")
 

@@ -16,7 +16,6 @@ from autoresearch.contracts import Acceptance, Settings, Situation
 from autoresearch.noise import Fold
 from autoresearch.records import Step
 
-
 SELDOM = 20
 """Under common seeds the pairs alone decide, and the bar, which only screens, need not be as fresh."""
 

@@ -21,18 +21,18 @@ from autoresearch.history import History
 from autoresearch.noise import Fold, Scale
 from autoresearch.records import Done, Experiment, Kind, Measure, Measurement, Step, Verdict
 
-EVIDENCE = 2.55
-"""A keep needs a Bayes factor of this over `alpha`: 51 at 5 %. By Ville's inequality a null candidate ever reaches it with a
+EVIDENCE = 2.08
+"""A keep needs a Bayes factor of this over `alpha`: 42 at 5 %. By Ville's inequality a null candidate ever reaches it with a
 chance of at most alpha / EVIDENCE."""
 PRIOR = 0.15
 """Of a gain, when it is asked whether further runs are worth it."""
 MEAN = 4.0
 """Of the gains to be expected, in standard deviations of one evaluation."""
-WORTH, LEAST, MOST = 0.08, 0.14, 0.6
+WORTH, LEAST, MOST = 0.04, 0.14, 0.6
 """Further runs have to promise so much of the typical kept gain, within so many standard deviations."""
 SURE = 3.0
 """Two runs that are both so many deviations above the incumbent are kept without another run of it."""
-REFRESH, BLURRED = 25, 10.0
+REFRESH, BLURRED = 20, 8.0
 """The incumbent is measured again after so many experiments, or when the drift may have moved it so far."""
 
 
@@ -286,7 +286,8 @@ class Weighing:
         words = f"{value:.6g} against {bar:.6g}"
         if len(trial.runs) > 1:
             factor = math.exp(min(weighed.factor, 30.0))
-            words += f" in {len(trial.candidate)} runs, {trial.incumbent} of the incumbent: Bayes factor {factor:.2g}"
+            runs = f"{len(trial.candidate)} runs, {trial.incumbent} of the incumbent beside them"
+            words += f" ({runs}): Bayes factor {factor:.2g}"
         return Verdict(kind, reason, words, value)
 
 

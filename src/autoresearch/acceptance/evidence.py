@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from autoresearch.acceptance.level import CLIP, Track
 
-FIRST, LUCKY = 4.0, 2.5
-"""A candidate's first run counts for at most so many deviations while it is alone; when there are more, for less: it was
-what the candidate was chosen by."""
+LUCKY = 1.5
+"""A candidate's first run, by which it was chosen, counts for at most so many deviations once there are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +42,18 @@ class Estimate:
 
 def estimate(start: Track, last: int, sd: float, drift: float, runs: Sequence[Run]) -> Estimate:
     """Filter the runs of an experiment, the candidate's first, from where the incumbent stood at its `last` run before it."""
-    clip = CLIP if len(runs) > 1 else FIRST
     level, a, d, b, c, then = start.mean, start.variance, 0.0, 0.0, 0.0, last  # c: the covariance of level and gain
     for i, run in enumerate(runs):
         a += drift * (run.at - then)
         then = run.at
-        reach = clip * math.sqrt(a + 1) * sd
+        reach = CLIP * math.sqrt(a + 1) * sd
         if not run.candidate:
             total = a + 1
             error = max(-reach, min(reach, run.value - level))
             level, d = level + a / total * error, d + c / total * error
             a, b, c = a - a * a / total, b - c * c / total, c - a * c / total
             continue
-        high = reach if i else (LUCKY if len(runs) > 1 else FIRST) * math.sqrt(a + 1) * sd
+        high = LUCKY * math.sqrt(a + 1) * sd if not i and len(runs) > 1 else reach
         value = level + max(-reach, min(high, run.value - level))
         if not i:
             d, b, c = value - level, a + 1, -a

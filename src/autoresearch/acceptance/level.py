@@ -18,12 +18,12 @@ DRIFTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Variance of the walk in one evaluation, in units of the noise's variance."""
 USUAL = 2
 """The strength that needs no evidence: the others need `PENALTY` of log likelihood for each step away."""
-PENALTY = 0.5
+PENALTY = 0.3
 FREEDOM = 5.0
 """Degrees of freedom of the t distribution by which the noise is estimated."""
 CONSISTENT = 0.8566209
 """The scale of that distribution fitted to Gaussian noise of deviation 1."""
-CLIP = 3.0
+CLIP = 2.5
 """A run moves the level as if it were at most so many deviations away."""
 MEMORY = 120
 """Surprises that are remembered: the noise changes as the code does."""
@@ -143,7 +143,7 @@ class Level:
     def sd(self) -> float:
         """The noise of one evaluation, a little larger while it rests on few."""
         track = self.tracks[self.chosen]
-        return track.scale / CONSISTENT * (1 + 1 / max(1, len(track.surprises)))
+        return track.scale / CONSISTENT * (1 + 0.5 / max(1, len(track.surprises)))
 
     def run(self, value: float) -> None:
         """The incumbent was measured."""

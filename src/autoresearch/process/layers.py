@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ async def can_layer(supervisor: Supervisor, folder: Path) -> bool:
     await supervisor.start()
     if not supervisor.namespaces:
         return False
+    shutil.rmtree(folder, ignore_errors=True)  # what the probe of an earlier session removed would be missing here
     lower = folder / "lower"
     layer = Layer(lower, (lower,), folder / "upper", folder / "work")
     for part in (lower, layer.upper, layer.work):
