@@ -10,10 +10,11 @@ import itertools
 import math
 import statistics
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 
+from autoresearch.agenda import Refresh
 from autoresearch.history import History
 from autoresearch.records import Experiment, Measurement
 
@@ -258,11 +259,16 @@ def _take(known: Tally, history: History, n: int) -> None:
 
 
 def _refresh(known: Tally, history: History, n: int) -> None:
+    for again, values in refreshes(history, n, known.scale):
+        if not values and not again.of:  # the baseline is the incumbent, and was measured anew as such
+            values = [known.scale.of(m) for m in history.experiments[0].own if m.ok]
+        known.refresh(again.of, values, anew=again.anew)
+
+
+def refreshes(history: History, n: int, scale: Scale) -> Iterator[tuple[Refresh, list[float]]]:
+    """When the incumbent was measured again after the decision on experiment n before the run went on, and as what."""
     for i, again in enumerate(history.agenda.refreshes):
         if again.after == n and (again.count or again.anew):
             made = [m for m in history.experiments[again.of].measurements if m.phase == "refresh"]
             first = sum(r.count for r in history.agenda.refreshes[:i] if r.of == again.of)
-            values = [known.scale.of(m) for m in made[first : first + again.count] if m.ok]
-            if not values and not again.of:  # the baseline is the incumbent, and was measured anew as such
-                values = [known.scale.of(m) for m in history.experiments[0].own if m.ok]
-            known.refresh(again.of, values, anew=again.anew)
+            yield again, [scale.of(m) for m in made[first : first + again.count] if m.ok]

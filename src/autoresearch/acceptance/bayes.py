@@ -18,7 +18,7 @@ from autoresearch.acceptance.method import baselines
 from autoresearch.acceptance.single_run import seed_for
 from autoresearch.contracts import Settings, Situation
 from autoresearch.history import History
-from autoresearch.noise import Fold, Scale
+from autoresearch.noise import Fold, Scale, refreshes
 from autoresearch.records import Done, Experiment, Kind, Measure, Measurement, Step, Verdict
 
 EVIDENCE = 2.08
@@ -158,11 +158,10 @@ def _roll_back(level: Level, before: int, to: int, measured: list[float]) -> Non
 
 def _refresh(level: Level, history: History, n: int, scale: Scale) -> None:
     """The incumbent was measured again before the run went on: what was measured before does not compare."""
-    for i, again in enumerate(history.agenda.refreshes):
-        made = [m for m in history.experiments[again.of].measurements if m.phase == "refresh"]
-        first = sum(r.count for r in history.agenda.refreshes[:i] if r.of == again.of)
-        values = [scale.of(m) for m in made[first : first + again.count] if m.ok]
-        if again.after == n and values:
+    for again, values in refreshes(history, n, scale):
+        if again.anew:  # drift and noise begin anew with the baseline
+            level.tracks = Level.of([scale.of(m) for m in history.experiments[0].own if m.ok]).tracks
+        if values:
             mean = statistics.fmean(values)
             for value in values if len(values) > 1 else ():
                 level.surprise((value - mean) * math.sqrt(len(values) / (len(values) - 1)))
