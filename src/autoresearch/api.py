@@ -173,8 +173,13 @@ def optimize(
     if experiments < 0 or workers < 1 or evaluations < 0:
         got = f"experiments={experiments}, evaluations={evaluations}, workers={workers}"
         raise SetupError(f"{got}: expected at least 0, 0 and 1")
+    if max_repeats < 1 or not 0 < alpha < 0.5:
+        raise SetupError(f"max_repeats={max_repeats}, alpha={alpha}: expected at least 1, and more than 0 and less than 0.5")
     budget = Budget(experiments=experiments or None, evaluations=evaluations)
-    smallest = effect(min_effect)
+    try:
+        smallest = effect(min_effect)
+    except ValueError as error:
+        raise SetupError(f"min_effect={min_effect!r}: {error}") from error
     settings = Settings(
         "score",
         direction,

@@ -17,6 +17,8 @@ from autoresearch.slots import Slots
 from autoresearch.text import one_line, slug
 
 BUILD_LIMIT_S = 3600.0  # before the base's own build is known
+LARGEST = 1e100  # of the metric
+REPEATS = 8  # evaluations that are left to decisions by what runs ahead of them
 ATTEMPTS = 3  # of one evaluation whose runner was lost
 
 
@@ -28,6 +30,7 @@ class Bench:
         self._slots = Slots(books.options.evaluations)
         self._slot_of: dict[int, int] = {}  # both arms of a comparison in the same slot
         self._running = 0
+        self._ended = anyio.Event()  # one of those that run
 
     async def measure(self, n: int, step: Measure) -> Measurement:
         """One evaluation for experiment n's record.
@@ -39,6 +42,7 @@ class Bench:
         attempt = 1
         if report is None:
             report, attempt = await self._spend(n, step)
+            report = _comparable(report, self._books.options.settings.metric)
         m = Measurement(
             of=step.of,
             arm=step.arm,
@@ -60,18 +64,23 @@ class Bench:
         return m
 
     async def _spend(self, n: int, step: Measure) -> tuple[Readout, int]:
-        ending = self._books.spending.may_measure(self._running, final=step.phase == "final")
-        if ending is not None:
-            raise Ended(ending)
+        final = step.phase == "final"
+        while (ending := self._books.spending.may_measure(self._running, final=final)) is not None:
+            if not self._running:
+                raise Ended(ending)
+            await self._ended.wait()  # what runs ahead is paid for: it is recorded before the run ends
         self._running += 1
         try:
             return await self._attempts(n, step)
         finally:
             self._running -= 1
+            ended, self._ended = self._ended, anyio.Event()
+            ended.set()
 
     def may_run_ahead(self) -> bool:
-        """Whether the evaluations reach for one more than those under way."""
-        return self._books.spending.may_measure(self._running) is None
+        """Whether the evaluations reach for one more than those under way, and for the repeats of those before it."""
+        repeats = 0 if self._books.history.exact else REPEATS
+        return self._books.spending.may_measure(self._running + repeats) is None
 
     async def check(self, n: int, check: CheckOrder, of: Candidate) -> str:
         """Run a check on a candidate, with its retries; gives words if it failed each time."""
@@ -196,6 +205,15 @@ class Bench:
         if budget_s:  # what the baseline needs besides it, and a tenth of it for the machine's moods
             return max(known, budget_s) + max(0.1 * budget_s, 5)
         return 3 * known + 30
+
+
+def _comparable(report: Readout, metric: str) -> Readout:
+    """A metric too large for its square is no measurement: acceptance could not work with it."""
+    value = report.values.get(metric, 0.0)
+    if abs(value) <= LARGEST or report.outcome is not Outcome.OK:
+        return report
+    words = f"{metric} is {value:g}, too large to be compared: expected at most {LARGEST:g}; print its logarithm"
+    return replace(report, outcome=Outcome.NO_MEASUREMENT, values={}, words=words)
 
 
 def fault_ending(fault: DiskFault | RunnerLost) -> Ending:

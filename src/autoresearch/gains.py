@@ -39,7 +39,7 @@ class Evidence:
 
     Attributes:
         rule: how candidates were decided on.
-        kept: keeps that are in the result; `races` candidates that were measured again.
+        kept: keeps that are in the result, `simpler` of them for fewer lines; `races` candidates that were measured again.
         expected_false: bound on how many of the keeps are expected to be no gain; None where the rule has none.
         sd: noise of one evaluation, in the metric's unit at the baseline; `detectable` the smallest gain that is found in
             four of five cases; None where it was not measured.
@@ -51,6 +51,7 @@ class Evidence:
 
     rule: str
     kept: int
+    simpler: int
     races: int
     expected_false: float | None
     sd: float | None
@@ -62,28 +63,32 @@ class Evidence:
 
 
 def evidence(history: History) -> Evidence | None:
-    """What stands behind the present result; None before the baseline is measured."""
+    """What stands behind the present result; None before the baseline is measured, also where that is done anew."""
     method = history.agenda.method
-    if method is None or not history.line:
+    if method is None or not history.line or not any(m.ok for m in history.experiments[0].own):
         return None
     known = tally(history)
     exact, base = history.exact, history.experiments[0].value or 0.0
     kept, unit = len(history.line) - 1, abs(base) if known.scale.log else 1.0
     sd = 0.0 if exact else known.alone.sd * unit if known.races else method.sd
     detectable = None if sd is None else DETECTABLE * sd
-    bound = min(float(kept), method.alpha * known.races) if method.alpha else 0.0 if exact else None
+    simpler = sum(
+        e.verdict is not None and e.verdict.reason == "simpler" for e in map(history.experiments.__getitem__, history.line)
+    )
+    bound = min(float(kept - simpler), method.alpha * known.races) if method.alpha else 0.0 if exact else None
     repeats = sum(m.phase in ("race", "between") for e in history.experiments for m in e.measurements)
     return Evidence(
-        method.rule,
-        kept,
-        known.races,
-        bound,
-        sd,
-        detectable,
-        known.drifts,
-        repeats / max(1, history.evaluations),
-        None if exact or method.rule == "single" else replay(history),
-        tuple(_small(history, detectable or 0.0)),
+        rule=method.rule,
+        kept=kept,
+        simpler=simpler,
+        races=known.races,
+        expected_false=bound,
+        sd=sd,
+        detectable=detectable,
+        drifts=known.drifts,
+        repeats=repeats / max(1, history.evaluations),
+        replay=None if exact or method.rule == "single" else replay(history),
+        small=tuple(_small(history, detectable or 0.0)),
     )
 
 

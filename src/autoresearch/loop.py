@@ -97,7 +97,7 @@ class Loop:
     async def _on(self) -> Gain | None:
         if self.options.rebaseline or not self._is_over():
             await self.comeback.refresh(rebaseline=self.options.rebaseline)
-        if self.history.decided > 0:
+        if self.history.decided > 0 and not self.history.agenda.remeasuring:
             await self.upkeep.after(self.history.decided)  # a killed session may not have come to its end
         self._ending = await self._until_end()
         if self.options.errand is None:

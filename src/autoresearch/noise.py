@@ -27,13 +27,17 @@ WINSOR = 4.0
 MOST_DF = 40.0
 """The noise is that of about so many differences, older ones fade: it changes as the code does."""
 CHECKPOINT_PAIRS = 4
+SHORTEST = 1e-9
 DRIFT_RATIO, DRIFT_LEAST = 2.0, 6
 """A machine drifts where the incumbent's runs differ over time by more than this times what they do side by side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How values of a metric become numbers that are compared by their difference."""
+    """How values of a metric become numbers that are compared by their difference.
+
+    A logarithm has no place for a time of 0, which a coarse clock gives: it counts as `SHORTEST`.
+    """
 
     metric: str
     sign: int
@@ -43,7 +47,7 @@ class Scale:
         return self.number(m.values[self.metric])
 
     def number(self, value: float) -> float:
-        return self.sign * (math.log(value) if self.log and value > 0 else value)
+        return self.sign * (math.log(max(value, SHORTEST)) if self.log else value)
 
     def value(self, number: float) -> float:
         """The metric's value that a number stands for."""

@@ -33,13 +33,14 @@ def _final(method: Method) -> Iterable[str]:
 
 def _hopeless(method: Method, base: float, options: Options) -> Iterable[str]:
     detectable, target = method.detectable, options.target
-    if not detectable:
+    if not detectable or method.seeded:  # under common seeds less is hidden than one run's noise says
         return
     better = "make an evaluation longer, or let it take the mean over several seeds"
     if target is not None and 0 < options.settings.sign() * (target - base) < detectable:
-        yield f"this cannot succeed: the target is {abs(target - base):.2g} away, within what noise hides; {better}"
+        away = f"the target is {abs(target - base):.2g} away, less than the noise lets through ({detectable:.2g})"
+        yield f"this cannot succeed but by a larger gain: {away}; {better}"
     elif base and detectable > HOPELESS * abs(base):
-        yield f"this is not likely to succeed: only gains above {detectable / abs(base):.0%} can be seen; {better}"
+        yield f"this is not likely to succeed: only gains above {100 * detectable / abs(base):.0f} % can be seen; {better}"
 
 
 def _few(method: Method, options: Options, each_s: float, measured: int) -> Iterable[str]:

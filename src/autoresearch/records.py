@@ -225,7 +225,7 @@ class Method:
     """How a run decides and how its result is compared in the end: fixed with the baseline, before the first experiment.
 
     Attributes:
-        rule: exact, race, margin, single, or what another rule calls itself.
+        rule: exact, bayes, race, margin, single, or what another rule calls itself.
         pairs: of the final comparison, 0 for none; its evaluations are reserved.
         checkpoints: how many the budget can pay.
         alpha: bound on the chance of keeping what is no gain, of one race; 0 where the rule has none.
@@ -246,13 +246,18 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """A gain in the metric's unit, positive is better, with its interval and how many pairs it rests on."""
+    """A gain in the metric's unit, positive is better, with its interval and how many pairs it rests on.
+
+    Attributes:
+        base: the baseline's mean beside it, None where nobody measured it there.
+    """
 
     mean: float
     low: float
     high: float
     pairs: int
     level: float = 0.9
+    base: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,11 +239,17 @@ def evidence_lines(found: Evidence, history: History) -> list[str]:
     lines = []
     if found.expected_false is not None and found.kept and found.rule != "exact":
         races = f"{counted(found.races, 'candidate')} measured again"
-        lines.append(f"of {found.kept} kept, at most {found.expected_false:.1f} expected to be no gain ({races})")
+        simpler = f", {found.simpler} kept for fewer lines" if found.simpler else ""
+        bound = f"at most {found.expected_false:.1f} expected to be no gain ({races})"
+        lines.append(
+            f"of {found.kept - found.simpler} kept for a gain, {bound}{simpler}"
+            if simpler
+            else f"of {found.kept} kept, {bound}"
+        )
     if found.sd:
         lines.append(noise_line(found, history))
     if found.repeats > MUCH:
-        words = f"repeats took {found.repeats:.0%} of the evaluations"
+        words = f"repeats took {100 * found.repeats:.0f} % of the evaluations"
         lines.append(f"{words}: a longer evaluation, or the mean over several seeds, would find more")
     if found.replay is not None:
         base = history.experiments[0].value
@@ -252,7 +258,8 @@ def evidence_lines(found: Evidence, history: History) -> list[str]:
         lines.append(f"the usual keep-if-better rule would have {kept}")
     if found.small:
         numbers = ", ".join(map(str, found.small))
-        lines.append(f"lines for little: {numbers} (small gains that add lines; try the result without them)")
+        words = "small gains that add lines; autoresearch reject N tries the result without one"
+        lines.append(f"lines for little: {numbers} ({words})")
     return lines
 
 
@@ -261,9 +268,9 @@ def noise_line(found: Evidence, history: History) -> str:
     assert found.sd is not None
     line = f"noise: sd {found.sd:.2g} · gains below {found.detectable or 0.0:.2g} cannot be seen"
     if found.drifts:
-        line += " · the machine drifts: only measurements side by side compare"
+        line += " · the machine drifts: what was measured a while ago counts for less"
     elif not found.kept and history.decided >= TRIED:
-        line += ", and none was: evaluate longer, or over several seeds"
+        line += ", and none was found: evaluate longer, or over several seeds"
     return line
 
 
@@ -284,9 +291,11 @@ def shown_value(history: History) -> float | None:
 
 def headline(history: History) -> str:
     """The gain: validated where there was a final comparison; beside it the running claim, called what it is."""
-    run, e, g = history.run, history.experiments[history.line[-1]], history.validated
+    run = history.run
     assert run is not None
-    base = history.experiments[0].value
+    if not history.line:
+        return f"{run.metric}: the baseline is not measured yet, no validated gain"
+    e, g, base = history.experiments[history.line[-1]], history.validated, history.experiments[0].value
     if e.n == 0:
         return f"{run.metric} {show_number(base)}: nothing beat the baseline, no validated gain"
     if g is not None:
@@ -298,8 +307,8 @@ def headline(history: History) -> str:
     value = shown_value(history)
     machines = {m.machine for own in (history.experiments[0].own, e.own) for m in own if m.machine}
     where = "on the way, on different machines" if len(machines) > 1 and value == e.value else "on the way"
-    change = show_change(value, base)
-    claim = f"{run.metric} {show_number(base)} → {show_number(value)} ({change}) as measured {where}"
+    change = "" if value is None or base is None else f" ({_change_of(gain(value, base, run.direction), base, run.direction)})"
+    claim = f"{run.metric} {show_number(base)} → {show_number(value)}{change} as measured {where}"
     return f"{claim}: optimistic, not yet validated"
 
 
@@ -318,7 +327,7 @@ def _change_of(gained: float, base: float | None, direction: Direction) -> str:
 
 def _validated(g: Gain, base: float | None, direction: Direction) -> str:
     """A final comparison as the change of the metric: in per cent of the baseline, or in its unit."""
-    sign = 1 if direction == "maximize" else -1
+    sign, base = 1 if direction == "maximize" else -1, base if g.base is None else g.base
     share = _is_share(max(abs(g.low), abs(g.high)), base)
     scale = 100 / abs(base) if share and base else 1.0
     low, high = sorted((sign * scale * g.low, sign * scale * g.high))

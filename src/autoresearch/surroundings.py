@@ -88,7 +88,7 @@ def order_event(history: History, kind: str, details: Mapping[str, Any]) -> tupl
     words = ""
     if known is not None and known.of == of and not history.agenda.failed:
         made = [m for m in measured[known.first :] if m.phase == "final"]
-        if all(m.ok for m in made):
+        if all(m.ok and m.machine in ("", machine.fingerprint().id) for m in made):
             pairs, first = known.pairs, known.first
             words = f"a comparison in {known.pairs} pairs was begun: it goes on after {len(made)} evaluations" if made else ""
     return Event("note", None, {"what": "validate", "of": of, "pairs": pairs, "first": first}), words

@@ -50,7 +50,7 @@ class Upkeep:
             return
         if self._fold.now().drifts:
             words = "the machine drifts: the incumbent's runs differ more over time than side by side"
-            self._books.note(None, "drift", words=f"{words}; only measurements side by side decide")
+            self._books.note(None, "drift", words=f"{words}; what was measured a while ago counts for less")
 
     def _change_method(self, method: Method | None) -> None:
         if method is not None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import pytest
 
 from autoresearch import optimize
 from autoresearch.api import Result
-from autoresearch.errors import UnknownName
+from autoresearch.errors import SetupError, UnknownName
 from autoresearch.testing.acceptances import AcceptanceConformance
 
 TOY = "autoresearch.testing.acceptances:ToyRace"
@@ -112,3 +113,12 @@ def test_toy_race_rolls_back_to_the_checkpoint_when_the_keeps_do_not_hold() -> N
 def test_unknown_rule_names_the_nearest() -> None:
     with pytest.raises(UnknownName, match="Did you mean 'margin'"):
         optimize(1, fitness=lambda s: s, propose=lambda s: s, acceptance="margins")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"alpha": 3.0}, {"alpha": 0.0}, {"max_repeats": 0}, {"min_effect": "much"}, {"noise": "loud"}, {"evaluations": -1}],
+)
+def test_setting_out_of_its_range_is_refused_with_its_value(setting: dict[str, Any]) -> None:
+    with pytest.raises(SetupError, match=str(next(iter(setting.values())))):
+        optimize(1, fitness=float, propose=lambda s: s, **setting)

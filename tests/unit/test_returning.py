@@ -88,18 +88,30 @@ def test_gain_of_a_metric_to_be_maximized_is_positive_when_it_is_higher() -> Non
     ledger = ledger_of(note("validate", of=1, pairs=3, first=1))
     while isinstance(step := compare(situation(ledger, "maximize")), Measure):
         measured(ledger, step, 12.0 if step.of else 10.0)
-    assert step.validated == Gain(2.0, 2.0, 2.0, 3)
+    assert step.validated == Gain(2.0, 2.0, 2.0, 3, base=10.0)
 
 
-def test_evaluation_that_fails_ends_the_comparison_with_its_words() -> None:
+def test_evaluation_that_fails_in_the_comparison_is_made_once_more_and_then_ends_it() -> None:
     ledger = ledger_of(note("validate", of=1, pairs=3, first=1))
     step = compare(situation(ledger))
     assert isinstance(step, Measure)
     measured(ledger, step, 0.0, "exit")
+    assert compare(situation(ledger)) == step
+    measured(ledger, step, 0.0, "exit")
     found = compare(situation(ledger))
     assert isinstance(found, Done)
     assert found.validated is None
-    assert "candidate (experiment 1): no" in found.words
+    assert "failed twice: candidate (experiment 1): no" in found.words
+
+
+def test_comparison_that_was_begun_on_another_machine_begins_anew() -> None:
+    ledger = ledger_of(note("method", rule="race", pairs=4), note("validate", of=1, pairs=3, first=1))
+    body = {"of": 1, "arm": "candidate", "index": 0, "seed": 1, "phase": "final", "outcome": "ok", "values": {"score": 9.0}}
+    ledger.append("r", Event("measured", 0, {**body, "machine": "there"}))
+    ledger.append("r", note("machine", id="there", facts={}))
+    assert isinstance(Compared(Single()).next(situation(ledger)), Measure)
+    ledger.append("r", note("machine", id="here", facts={}))
+    assert Compared(Single()).next(situation(ledger)) == Compare(3)
 
 
 def test_comparison_begins_with_the_pairs_that_were_fixed_with_the_baseline() -> None:
@@ -115,7 +127,7 @@ def test_result_that_was_compared_is_not_compared_again() -> None:
 
 
 def test_exact_result_is_measured_once_more_and_has_to_give_the_same_bits() -> None:
-    for value, validated in ((9.0, Gain(1.0, 1.0, 1.0, 1)), (9.5, None)):
+    for value, validated in ((9.0, Gain(1.0, 1.0, 1.0, 1, base=10.0)), (9.5, None)):
         ledger = ledger_of(note("method", rule="exact", pairs=1), note("validate", of=1, pairs=0, first=1))
         step = compare(situation(ledger))
         assert isinstance(step, Measure)
@@ -151,6 +163,16 @@ def test_change_far_above_the_baseline_is_told_in_the_unit() -> None:
         words
         == "validated: score −3 [90 %: −3.5, −2.5] against the baseline, 6 pairs · claimed on the way: −3.101 (optimistic)"
     )
+
+
+def test_share_is_of_the_baseline_that_was_measured_beside_it() -> None:
+    gain = Gain(0.4, 0.3, 0.5, 6)
+    body = {"mean": 0.4, "low": 0.3, "high": 0.5, "pairs": 6, "level": 0.9, "base": 20.0}
+    more = {"worked_s": 1.0, "validated": body, "validated_of": 1}
+    history = history_of(Event("run_stopped", None, {"status": "finished", "reason": "final", "words": "made", **more}))
+    assert history.validated is not None
+    assert (history.validated.mean, history.validated.base) == (gain.mean, 20.0)
+    assert headline(history).startswith("validated: score −2.00 % [90 %: −2.50, −1.50] against the baseline")
 
 
 def test_interval_with_zero_in_it_is_no_validated_gain() -> None:

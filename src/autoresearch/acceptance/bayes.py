@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from autoresearch.acceptance import single_run
 from autoresearch.acceptance.checkpoint import Checkpoint
 from autoresearch.acceptance.evidence import Estimate, Run, Weighed, estimate, weigh
-from autoresearch.acceptance.level import DRIFTS, Level
+from autoresearch.acceptance.level import Level
 from autoresearch.acceptance.method import baselines
 from autoresearch.acceptance.single_run import seed_for
-from autoresearch.contracts import Settings, Situation
+from autoresearch.contracts import Situation
 from autoresearch.history import History
 from autoresearch.noise import Fold, Scale, refreshes
 from autoresearch.records import Done, Experiment, Kind, Measure, Measurement, Step, Verdict
@@ -30,6 +30,8 @@ MEAN = 4.0
 """Of the gains to be expected, in standard deviations of one evaluation."""
 WORTH, LEAST, MOST = 0.04, 0.14, 0.6
 """Further runs have to promise so much of the typical kept gain, within so many standard deviations."""
+UNKNOWN = 1e6
+"""The variance of a level that nothing is known of."""
 SURE = 3.0
 """Two runs that are both so many deviations above the incumbent are kept without another run of it."""
 REFRESH, BLURRED = 20, 8.0
@@ -153,7 +155,7 @@ def _roll_back(level: Level, before: int, to: int, measured: list[float]) -> Non
     if measured:
         level.move(to, statistics.fmean(measured), 1 / len(measured), before)
     else:
-        level.move(to, *level.left.get(to, (level.mean, 1e6)), before)
+        level.move(to, *level.left.get(to, (level.mean, UNKNOWN)), before)
 
 
 def _refresh(level: Level, history: History, n: int, scale: Scale) -> None:
@@ -288,6 +290,3 @@ class Weighing:
             runs = f"{len(trial.candidate)} runs, {trial.incumbent} of the incumbent beside them"
             words += f" ({runs}): Bayes factor {factor:.2g}"
         return Verdict(kind, reason, words, value)
-
-
-__all__ = ["DRIFTS", "Bayes", "Settings"]

@@ -6,7 +6,9 @@ over the pairs. An exact metric's result has to give its recorded bits once more
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from autoresearch.acceptance.intervals import FEWEST, interval, is_first
 from autoresearch.acceptance.single_run import seed_for
@@ -37,8 +39,12 @@ def begin(situation: Situation) -> Compare | Done | None:
     agenda, method = history.agenda, history.agenda.method
     if not incumbent.n:
         return Done()
-    if agenda.comparison is not None and agenda.comparison.of == incumbent.n and not agenda.failed:
-        return None
+    plan, here = agenda.comparison, agenda.machine
+    if plan is not None and plan.of == incumbent.n and not agenda.failed:
+        made = situation.baseline.measurements[plan.first :]
+        if here is None or all(m.machine in ("", here.id) for m in made):
+            return None
+        return Compare(plan.pairs)  # pairs of another machine do not go on here
     if history.validated is not None or method is None or not method.pairs:
         return Done()
     return Compare(0 if history.exact else max(FEWEST, method.pairs))
@@ -50,10 +56,11 @@ def compare(situation: Situation) -> Measure | Done:
     assert plan is not None
     if plan.of != situation.incumbent.n:
         return Done("the checks at the end took the result back: what is left was not compared")
-    done = [m for m in situation.baseline.measurements[plan.first :] if m.phase == "final"]
-    failed = next((m for m in done if not m.ok), None)
-    if failed is not None:
-        return Done(f"the final comparison failed: {failed.arm} (experiment {failed.of}): {failed.words or failed.outcome}")
+    made = [m for m in situation.baseline.measurements[plan.first :] if m.phase == "final"]
+    done, failed = [m for m in made if m.ok], [m for m in made if not m.ok]
+    if len(failed) > 1:  # one is measured again
+        last = failed[-1]
+        return Done(f"the final comparison failed twice: {last.arm} (experiment {last.of}): {last.words or last.outcome}")
     if len(done) < max(1, 2 * plan.pairs):
         pair, second = divmod(len(done), 2)
         of, arm = (plan.of, "candidate") if is_first(pair, second) else (0, "baseline")
@@ -64,14 +71,14 @@ def compare(situation: Situation) -> Measure | Done:
     sign, metric = situation.settings.sign(), situation.settings.metric
     values = {arm: [m.values[metric] for m in done if m.arm == arm] for arm in ("candidate", "baseline")}
     gains = [sign * (a - b) for a, b in zip(values["candidate"], values["baseline"], strict=True)]
-    return Done("compared", interval(gains))
+    return Done("compared", replace(interval(gains), base=statistics.fmean(values["baseline"])))
 
 
 def _recorded(situation: Situation) -> Gain:
     result, base = situation.incumbent.value, situation.baseline.value
     assert result is not None
     assert base is not None
-    return interval([situation.settings.sign() * (result - base)])
+    return replace(interval([situation.settings.sign() * (result - base)]), base=base)
 
 
 def _other_bits(situation: Situation, done: Sequence[Measurement]) -> str:
@@ -81,7 +88,7 @@ def _other_bits(situation: Situation, done: Sequence[Measurement]) -> str:
         if m.values[metric] != recorded[m.arm]:
             return (
                 f"experiment {m.of} was measured as {recorded[m.arm]!r}, and here and now it is {m.values[metric]!r}: not the "
-                "same bits, though the metric was exact. Bring back what changed, go on with numbers of here by "
+                "same bits, though the metric was taken for exact. Bring back what changed, go on with numbers of here by "
                 "`autoresearch run --rebaseline`, or compare in pairs with `autoresearch validate --pairs 6`"
             )
     return ""

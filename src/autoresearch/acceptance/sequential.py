@@ -47,6 +47,8 @@ class Test:
         Args:
             far: its screen run was far beyond the noise.
         """
+        if not self.sd:  # nothing has ever differed: two pairs, which tell as well if that was wrong
+            return None if len(gains) < min(2, self.most) else min(gains) > self.smallest
         if far and len(gains) == 1 and gains[0] - self.smallest >= SURE * self.sd:
             return True
         llr = self.llr(gains)

@@ -85,7 +85,8 @@ def noisy_verdict(situation: Situation, rule: str, *, alpha: float = 0.0, repeat
     found = method(situation.settings, rule, own, alpha=alpha, repeats=repeats)
     value = abs(verdict.value or 0.0)
     share = f" ({100 * (found.detectable or 0) / value:.2g} %)" if value else ""
-    words = f"noisy: sd {found.sd or 0:.2g} · gains below {found.detectable or 0:.2g}{share} cannot be seen"
+    seeds = "; pairs under common seeds show more" if found.seeded and rule == "race" else ""
+    words = f"noisy: sd {found.sd or 0:.2g} · gains below {found.detectable or 0:.2g}{share} cannot be seen{seeds}"
     return replace(verdict, words=words, method=found)
 
 
