@@ -96,10 +96,13 @@ class Loop:
 
     async def _on(self) -> Gain | None:
         if self.options.rebaseline or not self._is_over():
+            if self.options.rebaseline or self.history.agenda.due:
+                self.upkeep.take_out()  # what was rejected may not measure any more
             await self.comeback.refresh(rebaseline=self.options.rebaseline)
         if self.history.decided > 0 and not self.history.agenda.remeasuring:
             await self.upkeep.after(self.history.decided)  # a killed session may not have come to its end
         self._ending = await self._until_end()
+        self.upkeep.take_out()  # a wall may have come before an order was carried out
         if self.options.errand is None:
             await self.upkeep.last_checks()
         self._is_final = True

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from tests.rules import SETTINGS, Bench
 
-from autoresearch import optimize
+from autoresearch import api, optimize
 from autoresearch.errors import Exhausted
+from autoresearch.ledger import MemoryLedger
 from autoresearch.noise import Scale
 from autoresearch.records import Event, Kind, Measure, Measurement, Outcome
 from autoresearch.report import headline, last_lines, summary
@@ -59,6 +60,55 @@ def test_evaluations_that_run_ahead_are_recorded_before_a_wall_ends_the_run() ->
     result = play(slow, propose, experiments=60, evaluations=30, workers=4)
     made = sum(len(e.measurements) for e in result.history.experiments)
     assert made <= len(calls) <= 30
+
+
+@pytest.mark.parametrize("rule", ["bayes", "race"])
+def test_what_runs_ahead_leaves_evaluations_for_the_decision_on_a_gain(rule: str) -> None:
+    def noisy(state: list[float], seed: int) -> float:
+        return state[0] + random.Random(f"{state} {seed}").gauss(0, 0.5)
+
+    propose = steps(5.0, *(-9.0,) * 60)
+    result = play(noisy, propose, experiments=60, evaluations=20, workers=4, acceptance=rule)
+    assert result.history[1].kept
+    assert result.validated is not None
+
+
+@pytest.mark.parametrize("wall", [30, 34, 38, 39, 40])
+def test_keep_that_is_rejected_when_a_wall_is_met_is_not_what_is_compared(wall: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, draw, calls, rejected = MemoryLedger(), random.Random(2), count(1), []
+    monkeypatch.setattr(api, "_open", lambda store: (ledger, None))
+
+    def fitness(state: list[float]) -> float:
+        if next(calls) == wall - 6:  # the last one before the final comparison
+            rejected.append(ledger.history("optimize-1").line[-1])
+            ledger.append("optimize-1", Event("note", None, {"what": "reject", "experiment": rejected[0]}))
+        return state[0] + draw.gauss(0, 0.3)
+
+    play(fitness, steps(*(2.0, -1.0, -1.0, -1.0) * 20), experiments=80, evaluations=wall)
+    history = ledger.history("optimize-1")
+    assert history.agenda.rejected == []
+    assert rejected[0] not in history.line
+    assert history.validated is not None
+    assert {m.of for m in history.experiments[0].measurements if m.phase == "final"} == {0, history.line[-1]}
+
+
+def test_incumbent_that_fails_on_another_day_can_be_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, draw, fails = MemoryLedger(), random.Random(2), []
+    monkeypatch.setattr(api, "_open", lambda store: (ledger, None))
+
+    def fitness(state: list[float]) -> float:
+        if state[1] in fails:
+            raise OSError("its data is gone")
+        return state[0] + draw.gauss(0, 0.1)
+
+    play(fitness, steps(2.0, -1.0), experiments=2)
+    assert ledger.history("optimize-1").line == [0, 1]
+    fails.append(1)
+    ledger.append("optimize-1", Event("note", None, {"what": "machine", "id": "b", "facts": {}, "due": ["another machine"]}))
+    assert play(fitness, steps(3.0), experiments=3).reason == "broken"
+    ledger.append("optimize-1", Event("note", None, {"what": "reject", "experiment": 1}))
+    assert play(fitness, lambda state: [state[0] + 3.0, 3], experiments=3).reason == "experiments"
+    assert ledger.history("optimize-1").line == [0, 3]
 
 
 def test_claim_at_a_baseline_of_zero_is_told_in_the_metric_s_unit() -> None:
