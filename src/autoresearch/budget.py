@@ -49,10 +49,9 @@ class Budget:
     tokens: int | None = None
 
     def reach(self) -> Reach:
-        """What it can pay for evaluations; the lower of run and session."""
-        experiments = [n for n in (self.experiments, self.session_experiments) if n is not None]
+        """What it can pay for evaluations: the run as far as it goes, and a session's time."""
         times = [t for t in (self.time_s, self.session_time_s) if t is not None]
-        return Reach(min(experiments, default=None), self.evaluations or None, min(times, default=None))
+        return Reach(self.experiments, self.evaluations or None, min(times, default=None))
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from autoresearch.errands import order
 from autoresearch.errors import SetupError
 from autoresearch.history import History
 from autoresearch.ledger import MemoryLedger, views
-from autoresearch.records import Compare, Done, Event, Gain, Measure
+from autoresearch.records import Compare, Done, Event, Gain, Measure, Reach
 from autoresearch.report import headline, result_lines
 from autoresearch.testing.ledgers import experiment, start
 
@@ -117,7 +118,10 @@ def test_comparison_that_was_begun_on_another_machine_begins_anew() -> None:
 def test_comparison_begins_with_the_pairs_that_were_fixed_with_the_baseline() -> None:
     step = Compared(Single()).next(situation(ledger_of(note("method", rule="race", pairs=4))))
     assert step == Compare(4)
-    assert Compared(Single()).next(situation(ledger_of(note("method", rule="race", pairs=0)))) == Done()
+    begun_small = situation(ledger_of(note("method", rule="race", pairs=0)))
+    assert Compared(Single()).next(begun_small) == Compare(6)  # it has no wall now
+    still_small = replace(begun_small, settings=replace(begun_small.settings, reach=Reach(evaluations=9)))
+    assert Compared(Single()).next(still_small) == Done()
     assert Compared(Single()).next(situation(ledger_of(note("method", rule="exact", pairs=1)))) == Compare(0)
 
 

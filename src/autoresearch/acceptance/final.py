@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from autoresearch.acceptance.intervals import FEWEST, interval, is_first
+from autoresearch.acceptance.method import method as planned
 from autoresearch.acceptance.single_run import seed_for
 from autoresearch.contracts import Acceptance, Situation
 from autoresearch.records import Compare, Done, Gain, Measure, Measurement, Step
@@ -45,9 +46,11 @@ def begin(situation: Situation) -> Compare | Done | None:
         if here is None or all(m.machine in ("", here.id) for m in made):
             return None
         return Compare(plan.pairs)  # pairs of another machine do not go on here
-    if history.validated is not None or method is None or not method.pairs:
+    if history.validated is not None or method is None:
         return Done()
-    return Compare(0 if history.exact else max(FEWEST, method.pairs))
+    # a run that began with too little for a comparison may go on with more
+    pairs = method.pairs or planned(situation.settings, method.rule, situation.baseline.own).pairs
+    return Compare(0 if history.exact else max(FEWEST, pairs)) if pairs else Done()
 
 
 def compare(situation: Situation) -> Measure | Done:
