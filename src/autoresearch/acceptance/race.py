@@ -14,7 +14,7 @@ from autoresearch.acceptance import single_run
 from autoresearch.acceptance.checkpoint import Checkpoint
 from autoresearch.acceptance.intervals import is_first
 from autoresearch.acceptance.method import baselines
-from autoresearch.acceptance.sequential import GAIN, Test
+from autoresearch.acceptance.sequential import GAIN, LikelihoodRatio
 from autoresearch.acceptance.single_run import seed_for
 from autoresearch.contracts import Situation
 from autoresearch.history import History
@@ -113,11 +113,11 @@ class Heat:
     def _look_for(self, sd: float) -> float:
         return (1.0 if self._settings.noise == "high" else GAIN) * sd
 
-    def _test(self, smallest: float) -> Test:
+    def _test(self, smallest: float) -> LikelihoodRatio:
         sd = math.sqrt(2) * self._known.paired.sd
         look_for = max(self._look_for(self._known.paired.sd), abs(smallest))
         most = max(16, self._settings.max_repeats) if self._settings.noise == "high" else self._settings.max_repeats
-        return Test(sd, smallest, look_for, self._settings.alpha, most)
+        return LikelihoodRatio(sd, smallest, look_for, self._settings.alpha, most)
 
     def _race(self, first: Measurement, gain: float, smallest: float, *, simpler: bool) -> Step:
         arms, test = self._arms(), self._test(smallest)

@@ -19,7 +19,7 @@ SURE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class LikelihoodRatio:
     """A race's constants, in the numbers that are compared.
 
     Attributes:
