@@ -79,11 +79,11 @@ def test_first_run_within_the_noise_of_a_bound_is_measured_again_and_the_mean_de
 
 
 def test_loss_that_one_run_cannot_show_is_shown_by_the_mean_before_a_keep(guarded: Callable[..., Toy]) -> None:
-    e = tried(guarded('worse = "5%"\ndirection = "minimize"', check=True), 12.2)
+    e = tried(guarded('worse = "5%"\ndirection = "minimize"', spread=-1, check=True), 13.5)  # the first run shows 12.5
     reason, runs = verdict(e)
     assert (reason, runs > 1) == ("guard", True)
     assert e.verdict is not None
-    assert "worse than the baseline's 9.8, at most 5 % is allowed (its noise: ±" in e.verdict.words
+    assert "worse than the baseline's 10.2, at most 5 % is allowed (its noise: ±" in e.verdict.words
 
 
 def test_guard_is_relative_to_the_original_baseline_and_not_to_the_incumbent(guarded: Callable[..., Toy]) -> None:
@@ -147,8 +147,6 @@ def test_mistakes_in_a_guard_are_named() -> None:
     parse(TASK + '[[guard]]\nname = "peak_mb"\nworse = "2%"\n')
 
 
-def test_ruler_of_a_guard_without_the_new_keys_is_what_it_was() -> None:
-    old = ruler(parse(TASK + '[[guard]]\nname = "mb"\nmax = 1\n'))[1]["guard"]
-    assert old == '[{"max": 1.0, "min": null, "name": "mb"}]'
+def test_ruler_has_every_bound_of_a_guard() -> None:
     new = ruler(parse(TASK + '[[guard]]\nname = "mb"\nworse = "2%"\ndirection = "minimize"\n'))[1]["guard"]
     assert '"worse": [0.0, 0.02]' in new

@@ -296,7 +296,7 @@ def stop(
 @app.command()
 def validate(
     name: RunName = None,
-    pairs: Annotated[int | None, typer.Option("--pairs", metavar="N", help="Pairs of evaluations, 3 to 8; default 6.")] = None,
+    pairs: Annotated[int | None, typer.Option("--pairs", metavar="N", help="Pairs of evaluations, 3 to 8.")] = None,
     folder: Folder = HERE,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:

@@ -214,11 +214,9 @@ def locate(text: str, path: Sequence[str | int]) -> int | None:
 
 
 def _guard_parts(guard: schema.Guard) -> dict[str, Any]:
-    """A guard's keys for the ruler; the later ones only where they are set, so that runs from before them go on."""
-    parts = guard.model_dump(exclude={"worse", "direction"})
-    if guard.worse is not None:
-        parts["worse"] = [guard.worse.absolute, guard.worse.relative]
-    return parts | ({"direction": guard.direction} if guard.direction else {})
+    """A guard's keys for the ruler."""
+    worse = None if guard.worse is None else [guard.worse.absolute, guard.worse.relative]
+    return guard.model_dump(exclude={"worse"}) | {"worse": worse}
 
 
 def ruler(task: Task) -> tuple[str, dict[str, str]]:

@@ -2,7 +2,7 @@
 
 For those who write rules: `honesty.trials("my_rules:MyRace")`. A rule that passes spends nothing on exact metrics, keeps next
 to nothing where there is nothing, is not fooled by one lucky run or a drifting machine, finds large gains, decides alike in
-any direction and unit, and claims what is true. The thresholds are below what `race` does, by a margin.
+any direction and unit, and claims what is true. The thresholds are looser than what our rules do, by a margin.
 """
 
 from __future__ import annotations
