@@ -12,7 +12,7 @@ from tests.rules import SETTINGS, Bench, Values, worlds
 
 from autoresearch.acceptance.bayes import REFRESH, Bayes, Levels
 from autoresearch.acceptance.evidence import Run, estimate, weigh
-from autoresearch.acceptance.level import DRIFTS, Level, Track, fit
+from autoresearch.acceptance.level import Level, Track, fit
 from autoresearch.contracts import Situation
 from autoresearch.noise import Scale
 from autoresearch.records import Event, Kind, Measure, Step
@@ -237,8 +237,3 @@ def test_decisions_are_the_same_whatever_unit_sign_and_zero() -> None:
     assert len(set(expected)) > 2
     for unit, zero, sign in ((1e-9, 0.0, 1), (1e9, 0.0, 1), (1.0, -1000.0, 1), (1.0, 0.0, -1), (1e-9, 3.0, -1)):
         assert verdicts(unit, zero, sign) == expected
-
-
-def test_drifts_are_in_order_and_begin_with_none() -> None:
-    assert DRIFTS[0] == 0
-    assert list(DRIFTS) == sorted(DRIFTS)

@@ -310,3 +310,21 @@ def test_fewer_lines_win_an_exact_tie(simplify: bool, lines: int | None, value: 
     settings = replace(SETTINGS, simplify=simplify, min_effect=1.0)
     bench = rules.Bench(lambda step: value if step.of else 10.0, settings)
     assert bench.experiment(lines=lines).reason == reason
+
+
+def test_exact_incumbent_that_was_measured_anew_is_held_to_its_new_bits() -> None:
+    """A run that goes on elsewhere has other bits there, and is exact all the same."""
+    bench = rules.Bench(lambda step: 2.0 * step.of, replace(SETTINGS, reach=Reach(evaluations=2000)))
+    for _ in range(9):
+        bench.experiment()
+    bench.values = lambda step: 3.0 * step.of
+    bench.measure(9, Measure(of=9, arm="incumbent", seed=5, phase="refresh"))
+    bench.ledger.append(
+        "r", Event("note", None, {"what": "refreshed", "experiment": 9, "value": 27.0, "after": 9, "count": 1, "anew": True})
+    )
+    bench.values = lambda step: 3.0 * min(step.of, 9)
+    for _ in range(100):
+        bench.experiment()
+    assert [n for n in range(110) if bench.measured(n, "between")] == [100]
+    assert bench.history.exact
+    assert bench.history.line[-1] == 9

@@ -41,7 +41,8 @@ class Checkpoint:
         if not again:
             return self._measure(self._s.incumbent.n, "checkpoint", 0) if self._is_due() else Done()
         metric, measured = self._s.settings.metric, self._s.history.experiments[again[0].of]
-        if any(not m.ok for m in again) or all(m.values[metric] == measured.value for m in again):
+        recorded = self._s.history.agenda.bars.get(measured.n, measured.value)  # as it was measured last, here
+        if any(not m.ok for m in again) or all(m.values[metric] == recorded for m in again):
             return Done()
         if len(again) <= _MORE:
             return self._measure(measured.n, "checkpoint", len(again))
