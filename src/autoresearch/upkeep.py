@@ -33,8 +33,8 @@ class Upkeep:
             if isinstance(step, RollBack):
                 line = self._books.history.line
                 again = {"again": line[line.index(step.to) + 1 :]} if step.again else {}
-                self._change_method(step.method)
                 self._roll_back(n, step, **again)
+                self._change_method(step.method)  # last: killed before it, the same step comes again without the roll-back
             else:
                 assert isinstance(step, Measure), f"acceptance gave {step} between two experiments"
                 await self._bench.measure(n, step)

@@ -12,7 +12,7 @@ from tests.rules import SETTINGS, Values, worlds
 from autoresearch.acceptance.race import REFRESH, Race
 from autoresearch.contracts import Acceptance, Settings, Situation
 from autoresearch.noise import Fold, tally
-from autoresearch.records import Event, Kind, Measure, Reach, Step
+from autoresearch.records import Done, Event, Kind, Measure, Reach, RollBack, Step
 
 
 class Bench(rules.Bench):
@@ -328,3 +328,31 @@ def test_exact_incumbent_that_was_measured_anew_is_held_to_its_new_bits() -> Non
     assert [n for n in range(110) if bench.measured(n, "between")] == [100]
     assert bench.history.exact
     assert bench.history.line[-1] == 9
+
+
+def test_change_of_method_that_a_kill_left_out_after_its_roll_back_is_made_up_for() -> None:
+    noise = worlds([0.0] * 99, sd=0.3)
+
+    def measure(step: Measure) -> float:
+        return float(step.of) + ((noise(step) or 0.0) if step.phase == "between" else 0.0)
+
+    bench = rules.Bench(measure, replace(SETTINGS, reach=Reach(evaluations=2000)))
+    for _ in range(9):
+        bench.experiment()
+    while not isinstance(step := undecided(bench), RollBack):
+        assert isinstance(step, Measure)
+        bench.measure(10, step)
+    event = {"to": step.to, "words": step.words, "commit": "c", "tree": "t", "moved": True}
+    bench.ledger.append("r", Event("rolled_back", 10, event))
+    again = bench.step("between", 10)
+    assert isinstance(again, Done)
+    assert again.method == step.method
+    assert again.method is not None
+
+
+def undecided(bench: rules.Bench) -> Step:
+    """What is to be done after the tenth experiment's decision, which is taken here the first time."""
+    if len(bench.history.experiments) == 10:
+        bench.between = lambda n: None  # type: ignore[method-assign]
+        bench.experiment()
+    return bench.step("between", 10)
