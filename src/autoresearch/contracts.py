@@ -34,6 +34,7 @@ from autoresearch.records import (
     RunRecord,
     State,
     Step,
+    Which,
 )
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ class Place:
         folder: its working directory; `scratch` holds its HOME, TMP and result file; None for states.
         readonly: outside paths it may read and not write.
         mounts: what its own mount namespace shows, in this order: the layer over its tree, inputs, copies, caches.
+        hidden: outside paths that must not be seen; `private` ones are those of the set that is measured on.
         unbuilt: the candidate has to be built here first.
         failed: in which words its set-up failed, and then nothing can run here.
     """
@@ -194,6 +196,8 @@ class Place:
     slot: int
     readonly: tuple[Path, ...] = ()
     mounts: tuple[Layer | Bind, ...] = ()
+    hidden: tuple[Path, ...] = ()
+    private: tuple[Path, ...] = ()
     unbuilt: bool = False
     failed: str = ""
     state: Any = field(default=None, repr=False)
@@ -237,7 +241,9 @@ class Workspace(Protocol):
     def advance(self, tree: str, message: str, tip: str, left_at: str, at: float) -> Advance: ...
     def follow(self, tip: str, left_at: str) -> Advance: ...
     def reconcile(self, history: History) -> list[str]: ...
-    async def place(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> Place: ...
+    async def place(
+        self, slot: int, candidate: Candidate, *, pristine: bool = False, which: Which = "evaluate", clean: bool = False
+    ) -> Place: ...
     async def built(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> None: ...
     def vacate(self, slot: int) -> None: ...
     def draft(self, slot: int, parent: Candidate, folder: Path | None) -> Draft: ...

@@ -9,7 +9,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 Direction = Literal["minimize", "maximize"]
-Phase = Literal["baseline", "first", "race", "guard", "check", "between", "final", "repair", "refresh"]
+Phase = Literal[
+    "baseline",
+    "first",
+    "race",
+    "guard",
+    "check",
+    "between",
+    "final",
+    "repair",
+    "refresh",
+    "confirm",
+    "gate",
+    "held_out",
+]
+Which = Literal["evaluate", "gate", "held_out"]
+"""Which of a task's three sets is measured on: what proposers may know, what answers yes or no, what is opened at the end."""
 
 
 _JUDGED = ("baseline", "first", "race")
@@ -437,6 +452,32 @@ class Bind:
     readonly: bool = True
 
 
+Network = Literal["off", "on"] | tuple[str, ...]
+"""What a job can reach: nothing but its own loopback, everything, or only these `host:port`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What a job sees of the file system and the network besides its own mounts; everything else is not there.
+
+    Attributes:
+        kind: what holds it: bubblewrap, or landlock where that does not work.
+        shown: read-only, each at its own path; what is not there is left out.
+        writable: folders and files that the job may write, each at its own path.
+        binds: shown at other paths, after all of these.
+        sockets: of a network of endpoints: the folder with a relay's sockets, named by the endpoint's place in the list.
+        gpus: the machine's GPU devices are there.
+    """
+
+    kind: Literal["bubblewrap", "landlock"]
+    shown: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    binds: tuple[Bind, ...] = ()
+    network: Network = "off"
+    sockets: Path | None = None
+    gpus: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """One evaluation to run.
@@ -446,6 +487,8 @@ class Order:
         timeout_s: None means no limit.
         kind: evaluate, check, build or quick; only the first reads numbers.
         pristine: nothing that earlier evaluations left counts: caches are empty.
+        which: the set that is measured on; of another than `evaluate` no log, no artifact and no words are kept.
+        clean: in a tree laid out anew from git, with nothing in it that was there before.
     """
 
     n: int
@@ -457,6 +500,8 @@ class Order:
     timeout_s: float | None = None
     kind: Literal["evaluate", "check", "build", "quick"] = "evaluate"
     pristine: bool = False
+    which: Which = "evaluate"
+    clean: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,3 +519,5 @@ class Readout:
     log: str = ""
     words: str = ""
     limit_by: str = ""  # what holds the memory limit
+    sealed: bool = False  # the evaluator reported through the channel that its candidate cannot open
+    touched: tuple[str, ...] = ()  # decoys that were read

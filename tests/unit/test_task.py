@@ -20,6 +20,8 @@ BASE = {
     "metric": ['name = "m"'],
     "guard": ['name = "g"', "max = 1"],
     "check": ['name = "c"', 'command = "true"'],
+    "gate": ['command = "true"'],
+    "held_out": ['command = "true"'],
 }
 LISTS = ("guard", "check")
 LATER = "is not available in this version yet"
@@ -64,9 +66,13 @@ KEYS: list[tuple[str, str, bool]] = [
     ("evaluate", 'cache = ["target"]', True),
     ("evaluate", 'env = ["DATABASE_URL"]', True),
     ("evaluate", 'seed_env = "SEED"', True),
-    ("evaluate", 'network = "off"', False),
-    ("evaluate", 'sandbox = "auto"', False),
+    ("evaluate", "sealed = true", True),
+    ("evaluate", 'network = "off"', True),
+    ("evaluate", 'network = "on"', True),
+    ("evaluate", 'network = ["127.0.0.1:5432", "db.local:80"]', True),
+    *[("evaluate", f'sandbox = "{kind}"', True) for kind in ("auto", "bubblewrap", "landlock", "none")],
     ("evaluate", 'resources = { cpus = 4, gpus = 1, memory = "16GB" }', True),
+    ("evaluate", 'resources = { processes = 100, file_size = "1GB", disk = "2GB" }', True),
     ("evaluate", "exclusive = true", True),
     ("evaluate", 'quick = "python train.py --steps 5"', True),
     ("evaluate", 'cleanup = ""', True),
@@ -87,6 +93,8 @@ KEYS: list[tuple[str, str, bool]] = [
     ("metric", 'noise = "none"', True),
     ("metric", 'noise = "high"', True),
     ("metric", "target = 0.9", True),
+    ("metric", "jump = 3", True),
+    ("metric", "limit = 0", True),
     *[("acceptance", f'kind = "{kind}"', True) for kind in ("auto", "exact", "bayes", "margin", "single")],
     ("acceptance", 'kind = "race"', True),
     ("acceptance", "max_repeats = 8", True),
@@ -102,15 +110,19 @@ KEYS: list[tuple[str, str, bool]] = [
     ("check", 'command = "python -m pytest -q"', True),
     ("check", "every = 1", True),
     ("check", "retries = 0", True),
-    ("gate", 'command = "x"', False),
-    ("gate", 'private = ["x"]', False),
-    ("held_out", 'command = "x"', False),
-    ("held_out", 'private = ["holdout.py", "data/test/**"]', False),
+    ("gate", 'command = "x"', True),
+    ("gate", 'private = ["x"]', True),
+    ("gate", "queries = 100", True),
+    ("held_out", 'command = "x"', True),
+    ("held_out", 'private = ["holdout.py", "data/test/**"]', True),
     ("proposer", 'kind = "knobs"', True),
     ("proposer", 'kind = "mine:Proposer"', True),
     *[("proposer", f'kind = "{kind}"', False) for kind in ("claude", "codex", "gemini", "opencode", "pi", "llm")],
     *[("proposer", f'{key} = ""', False) for key in ("model", "effort", "base_url", "api_key_env", "fallback")],
     ("proposer", "args = []", True),
+    ("proposer", 'inputs = ["~/tools"]', True),
+    ("proposer", 'network = "off"', True),
+    *[("proposer", f'sandbox = "{kind}"', True) for kind in ("auto", "own", "none")],
     ("proposer", "share = 0.5", False),
     ("proposer", 'login = "auto"', False),
     ("proposer", 'agent_config = "none"', False),
@@ -125,7 +137,7 @@ KEYS: list[tuple[str, str, bool]] = [
     ("strategy", 'kind = "islands"', False),
     ("strategy", 'tune_after_keep = "0%"', False),
     *[("brief", line, False) for line in ("tokens = 8000", 'template = ""', 'append = ""')],
-    *[("review", line, False) for line in ("hold = []", "human = false")],
+    *[("review", line, True) for line in ("hold = []", 'hold = ["tests", "network"]', "human = false")],
     ("budget", "experiments = 100", True),
     ("budget", 'time = "8h"', True),
     ("budget", "cost_usd = 10", True),
@@ -155,7 +167,8 @@ def test_key_of_the_design_is_accepted_and_arrives(table: str, line: str) -> Non
         "pattern",
         "unit",
     ):
-        assert getattr(record, field) in (value, Effect(value) if key == "min_effect" else value)
+        found = getattr(record, field)
+        assert (list(found) if isinstance(found, tuple) else found) in (value, Effect(value) if key == "min_effect" else value)
 
 
 @pytest.mark.parametrize(("table", "line"), [(t, line) for t, line, here in KEYS if not here])
@@ -465,6 +478,13 @@ RULER = [
     ("guard", "max = 2", "guard"),
     ("guard", 'worse = 1\ndirection = "minimize"', "guard"),
     ("check", "every = 3", "check"),
+    ("evaluate", "sealed = true", "evaluate.sealed"),
+    ("evaluate", 'network = "on"', "evaluate.network"),
+    ("evaluate", 'sandbox = "none"', "evaluate.sandbox"),
+    ("metric", "jump = 3", "metric.jump"),
+    ("metric", "limit = 0", "metric.limit"),
+    ("gate", 'private = ["x"]', "gate"),
+    ("held_out", 'private = ["x"]', "held_out"),
 ]
 LIVE = [
     ("task", 'name = "other"'),
@@ -473,6 +493,11 @@ LIVE = [
     ("proposer", 'kind = "mine:P"'),
     ("proposer", "timeout = 5"),
     ("proposer", 'args = ["-v"]'),
+    ("proposer", 'inputs = ["tools"]'),
+    ("proposer", 'network = "off"'),
+    ("proposer", 'sandbox = "own"'),
+    ("review", 'hold = ["tests"]'),
+    ("review", "human = true"),
     ("budget", "experiments = 5"),
     ("budget", "time = 5"),
     ("budget", "cost_usd = 5"),
@@ -502,6 +527,7 @@ def test_every_key_of_this_version_is_either_ruler_or_live() -> None:
     told = {(table, line.split(" =")[0]) for table, line, *_ in [*RULER, *LIVE]}
     told |= {("metric", "path"), ("strategy", "kind"), ("proposer", "command")}
     told |= {("guard", key) for key in ("name", "min", "direction")}
+    told |= {("gate", "command"), ("gate", "queries"), ("held_out", "command")}
     told |= {("acceptance", "simplify")}  # which needs min_effect
     told |= {("check", key) for key in ("name", "command", "retries", "timeout")}
     known = set()

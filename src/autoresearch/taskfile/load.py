@@ -28,8 +28,11 @@ _MODELS: dict[str, type[BaseModel]] = {
     "acceptance": schema.Acceptance,
     "guard": schema.Guard,
     "check": schema.Check,
+    "gate": schema.Gate,
+    "held_out": schema.HeldOut,
     "proposer": schema.Proposer,
     "strategy": schema.Strategy,
+    "review": schema.Review,
     "budget": schema.Budget,
     "run": schema.Run,
 }
@@ -232,6 +235,8 @@ def ruler(task: Task) -> tuple[str, dict[str, str]]:
         **{f"acceptance.{k}": v for k, v in task.acceptance.model_dump().items()},
         "guard": [_guard_parts(g) for g in task.guard],
         "check": [c.model_dump() for c in task.check],
+        "gate": task.gate.model_dump(exclude={"queries"}) if task.gate else None,
+        "held_out": task.held_out.model_dump() if task.held_out else None,
     }
     words = {key: json.dumps(value, sort_keys=True, ensure_ascii=False) for key, value in parts.items()}
     digest = hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()

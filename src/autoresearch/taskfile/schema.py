@@ -13,10 +13,6 @@ from autoresearch.taskfile.units import Effect, effect, seconds, size
 
 LATER = frozenset(
     [
-        "evaluate.network",
-        "evaluate.sandbox",
-        "gate",
-        "held_out",
         "proposer.model",
         "proposer.effort",
         "proposer.base_url",
@@ -32,7 +28,6 @@ LATER = frozenset(
         "proposer.share",
         "strategy.tune_after_keep",
         "brief",
-        "review",
     ]
 )
 """Keys of the design that this version knows and refuses by name."""
@@ -53,6 +48,12 @@ LOCK_FILES = (
 OUTSIDE = ("wall_s", "cpu_s", "peak_mb")
 """Metrics measured from outside the evaluation."""
 
+FLAGS = (
+    *("assertion", "validation", "error_handling", "tests", "seeds", "import", "dependency", "network", "subprocess", "eval"),
+    *("literals", "size"),
+)
+"""What a scan of a candidate's diff looks for."""
+
 
 def _auto_seconds(value: Any) -> Any:
     return value if value == "auto" else seconds(value)
@@ -62,6 +63,27 @@ def _slots(value: Any) -> Any:
     if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
     raise ValueError('expected a number of slots from 1, or "auto"')
+
+
+def _endpoints(value: Any) -> Any:
+    if value in ("off", "on"):
+        return value
+    if not isinstance(value, list) or not value:
+        raise ValueError('expected "off", "on" or a list of host:port, as ["127.0.0.1:5432"]')
+    for item in value:
+        host, _, port = str(item).rpartition(":")
+        if not (isinstance(item, str) and _HOST.fullmatch(host) and port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError(f'expected host:port, as "127.0.0.1:5432", found {item!r}')
+    return tuple(value)
+
+
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")  # a name or an IPv4 address
+
+
+def _flags(value: str) -> str:
+    if value not in FLAGS:
+        raise ValueError(f"expected flags of a diff: {', '.join(FLAGS)}")
+    return value
 
 
 def _inside(value: str) -> str:
@@ -104,6 +126,7 @@ Seconds = Annotated[float, BeforeValidator(seconds)]
 Size = Annotated[int, BeforeValidator(size)]
 Glob = Annotated[str, AfterValidator(_glob)]
 Inside = Annotated[str, AfterValidator(_inside)]
+Network = Annotated[Literal["off", "on"] | tuple[str, ...], BeforeValidator(_endpoints)]
 
 
 def keys(table: type[BaseModel]) -> dict[str, str]:
@@ -129,6 +152,9 @@ class Resources(_Table):
     cpus: int | None = Field(default=None, ge=1)
     gpus: int | None = Field(default=None, ge=0)
     memory: Size | None = None
+    processes: int | None = Field(default=None, ge=1)
+    file_size: Size | None = None
+    disk: Size | None = None
 
 
 class Evaluate(_Table):
@@ -143,6 +169,9 @@ class Evaluate(_Table):
     cache: list[Inside] = []
     env: list[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]] = []
     seed_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    sealed: bool = False
+    network: Network = "off"
+    sandbox: Literal["auto", "bubblewrap", "landlock", "none"] = "auto"
     resources: Resources = Resources()
     exclusive: bool | None = None  # by the metric
     quick: str = ""
@@ -160,6 +189,8 @@ class Metric(_Table):
     min_effect: Annotated[Effect, BeforeValidator(effect)] = Effect()
     noise: Literal["auto", "none", "high"] = "auto"
     target: float | None = None
+    jump: float = Field(default=10.0, ge=0)
+    limit: float | None = None
 
 
 class Acceptance(_Table):
@@ -185,15 +216,34 @@ class Check(_Table):
     timeout: Seconds = 600.0
 
 
+class Gate(_Table):
+    command: str = Field(min_length=1)
+    private: list[str] = []
+    queries: int = Field(default=100, ge=1)
+
+
+class HeldOut(_Table):
+    command: str = Field(min_length=1)
+    private: list[str] = []
+
+
 class Proposer(_Table):
     kind: str = "knobs"
     command: str = ""
     args: list[str] = []
     timeout: Seconds = 900.0
+    inputs: list[str] = []
+    network: Network = "on"
+    sandbox: Literal["auto", "own", "none"] = "auto"
 
 
 class Strategy(_Table):
     kind: str = "greedy"
+
+
+class Review(_Table):
+    hold: list[Annotated[str, AfterValidator(_flags)]] = []
+    human: bool = False
 
 
 class Budget(_Table):
@@ -219,8 +269,11 @@ class Task(_Table):
     acceptance: Acceptance = Acceptance()
     guard: list[Guard] = []
     check: list[Check] = []
+    gate: Gate | None = None
+    held_out: HeldOut | None = None
     proposer: list[Proposer] = [Proposer()]
     strategy: Strategy = Strategy()
+    review: Review = Review()
     budget: Budget = Budget()
     run: Run = Run()
     instructions_text: str = ""

@@ -176,6 +176,18 @@ class EvaluationSlot:
         self._set_up_for = wanted
         return ""
 
+    def start_anew(self) -> None:
+        """Trust nothing of what is there: the tree is laid out from git again, set up again, built again.
+
+        Raises:
+            DiskFault: it cannot be removed.
+        """
+        self.tree.built, self._set_up_for = False, None
+        try:
+            empty(self._builds)
+        except OSError as error:
+            raise DiskFault(f"cannot remove {self._builds}: {error.strerror}") from error
+
     def _lay_out(self, overlay: Mapping[str, Entry | None], made: Path | None, *, pristine: bool) -> None:
         try:
             self.tree.apply({} if self.layered and made is not None else overlay)

@@ -24,7 +24,7 @@ from autoresearch.contracts import Advance, Known, Place
 from autoresearch.errors import DiskFault, Refused, RepositoryError
 from autoresearch.git import Entry, Repository
 from autoresearch.history import History
-from autoresearch.records import Blob, Candidate, Edits, Experiment, Proposal, State
+from autoresearch.records import Blob, Candidate, Edits, Experiment, Proposal, State, Which
 from autoresearch.taskfile.scope import Scope, matches
 from autoresearch.text import one_line
 from autoresearch.workspace import lines, submodules
@@ -328,15 +328,20 @@ class GitWorkspace:
 
     # -- places to measure and to work in ---------------------------------------------------------------------------
 
-    async def place(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> Place:
+    async def place(
+        self, slot: int, candidate: Candidate, *, pristine: bool = False, which: Which = "evaluate", clean: bool = False
+    ) -> Place:
         """An evaluation tree showing the base plus the candidate's in-scope files, in this slot.
 
         Args:
             pristine: with empty caches, and a build that began with none.
+            clean: laid out anew from git first, with nothing in it that was there before.
         """
         if slot not in self._slots:
             self._slots[slot] = self._evaluation_slot(slot)
         here = self._slots[slot]
+        if clean:
+            await self._in_thread(slot, here.start_anew)
 
         async def in_thread(work: Callable[[], None]) -> None:
             costly = self._options.build or self._options.copies

@@ -11,7 +11,7 @@ from typing import Any
 from autoresearch.contracts import Advance, Known, Ledger, Place
 from autoresearch.errors import Refused, SetupError
 from autoresearch.history import History
-from autoresearch.records import Candidate, Edits, Experiment, Proposal, State
+from autoresearch.records import Candidate, Edits, Experiment, Proposal, State, Which
 
 
 def encode(value: Any) -> bytes:
@@ -121,7 +121,9 @@ class StateWorkspace:
     def reconcile(self, history: History) -> list[str]:
         return []
 
-    async def place(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> Place:
+    async def place(
+        self, slot: int, candidate: Candidate, *, pristine: bool = False, which: Which = "evaluate", clean: bool = False
+    ) -> Place:
         return Place(folder=None, scratch=None, slot=slot, state=candidate.content)
 
     async def built(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> None:
