@@ -15,6 +15,7 @@ import anyio
 import anyio.abc
 
 from autoresearch import errands, guards
+from autoresearch.admission import Admission
 from autoresearch.bench import Bench, fault_ending
 from autoresearch.books import Books, Ended, Options, Parts, Watch, method_notes
 from autoresearch.budget import Budget, Ending
@@ -50,6 +51,7 @@ class Loop:
         self.books = Books(parts, options, budget, watch)
         self.bench = Bench(self.books)
         self.upkeep = Upkeep(self.books, self.bench)
+        self.admission = Admission(self.books, self.bench)
         self.comeback = Comeback(self.books, self.bench)
         self.parts, self.options, self.history = parts, options, self.books.history
         self.drafting = Drafting(self.books)
@@ -255,7 +257,7 @@ class Loop:
                     return failed
                 cleared = True
             if isinstance(step, Verdict):
-                return step
+                return await self.admission.admit(n, step) if step.kept else step
             assert isinstance(step, Measure), f"acceptance gave {step} for an experiment"
             await self.bench.measure(n, step)
 

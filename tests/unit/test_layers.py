@@ -33,11 +33,26 @@ FACES = {
     "plot",
     "live",
     "testing",
+    "trust",
 }
 LOOP = {"loop", "books", "bench", "upkeep", "comeback", "errands", "budget", "slots", "guards", "prospects", "drafting"}
+LOOP |= {"admission", "plausible", "review", "gate"}
 SIBLINGS = {"strategies", "proposers", "acceptance", "runners", "workspace", "ledger"}
-TOOLS = {"detect", "process", "git", "sandbox", "machine", "inhibit", "lock", "paths", "shares", "exclusive"}
-GROUND = {"taskfile", "records", "contracts", "errors", "history", "frame", "agenda", "text", "masking", "noise"}
+TOOLS = {"detect", "process", "git", "sandbox", "machine", "inhibit", "lock", "paths", "shares", "exclusive", "tripwires"}
+GROUND = {
+    "taskfile",
+    "records",
+    "contracts",
+    "errors",
+    "history",
+    "frame",
+    "agenda",
+    "text",
+    "masking",
+    "noise",
+    "scan",
+    "sealed",
+}
 LAYERS = (FACES, LOOP, SIBLINGS, TOOLS, GROUND)
 
 READERS = {"brief", "report", "gains", "plot"}  # they stand beside the faces, and see records only

@@ -103,10 +103,10 @@ class LocalRunner:
     async def _evaluate(self, place: Place, order: Order) -> Readout:
         assert place.folder is not None
         assert place.scratch is not None
-        result = place.scratch / "result.json"
-        artifacts = place.scratch / "artifacts"
+        io = place.scratch / "io"
+        result, artifacts = io / "result.json", io / "artifacts"
         try:
-            remove(result)
+            renew(io)
             renew(artifacts)
             if order.folder is not None:
                 order.folder.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ _REPLACED = "replaced.json"
 OWN_NAMES = frozenset(
     (
         *("tree", "upper", "work", "builds", "builds-copied", "copies", "cache-now", "cache-kept", "index"),
-        *("home", "tmp", "artifacts", "result.json", "cleanup.json"),
+        *("home", "tmp", "io", "cleanup.json"),
     )
 )
 """What lies in a slot's folder: nothing from outside can be shown beside the tree under these names."""
