@@ -5,6 +5,7 @@
     python benchmarks/overhead.py flat                     a fresh run against one that holds 10,000 experiments
     python benchmarks/overhead.py start                    --help, status and going on with 10,000 experiments
     python benchmarks/overhead.py busy                     how busy two evaluation slots are at lag 8
+    python benchmarks/overhead.py walls                    an experiment in a sandbox against one without, in turns
     python benchmarks/overhead.py python                   experiments a second with trivial callables in memory
 
 Prints JSON. Overhead is wall time per experiment minus the evaluator alone, both sides in one folder on the home folder's
@@ -45,6 +46,7 @@ editable = ["value.txt", "knobs.json"]
 [evaluate]
 command = "python evaluate.py"
 timeout = "60s"
+sandbox = "none"
 [metric]
 name = "score"
 [acceptance]
@@ -301,6 +303,29 @@ def busy(experiments: int) -> dict[str, Any]:
     return {"experiments": experiments, "slots": 2, "lag": 8, "busy": round(total / (2 * (last - first)), 4)}
 
 
+def walls(blocks: int, size: int) -> dict[str, Any]:
+    """Alternating sessions without a sandbox, in bubblewrap's and in Landlock's."""
+    kinds = ("none", "bubblewrap", "landlock")
+    with workbench() as folder:
+        for kind in kinds:
+            make_project(folder / kind, 20)
+            task = folder / kind / "autoresearch.toml"
+            task.write_text(TASK.replace('sandbox = "none"', f'sandbox = "{kind}"'))
+            work(folder / kind, worse, 50, new=True)
+        times: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for _ in range(blocks):
+            for kind in kinds:
+                times[kind].append(steady(folder / kind, size))
+    medians = {kind: statistics.median(found) for kind, found in times.items()}
+    return {
+        "experiments_a_block": size,
+        "blocks": blocks,
+        **{f"{kind}_ms": round(found, 2) for kind, found in medians.items()},
+        **{f"{kind}_adds_ms": round(medians[kind] - medians["none"], 2) for kind in kinds[1:]},
+        "all_ms": {kind: [round(x, 2) for x in found] for kind, found in times.items()},
+    }
+
+
 def in_memory(experiments: int) -> dict[str, Any]:
     import random
 
@@ -314,7 +339,7 @@ def in_memory(experiments: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["overhead", "flat", "start", "busy", "python"])
+    parser.add_argument("what", choices=["overhead", "flat", "start", "busy", "walls", "python"])
     parser.add_argument("--files", type=int, default=20)
     parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--size", type=int, default=200)
@@ -325,6 +350,7 @@ def main() -> None:
         "flat": lambda: flat(args.experiments, args.blocks, args.size),
         "start": lambda: start(args.experiments, 5),
         "busy": lambda: busy(min(args.experiments, 60)),
+        "walls": lambda: walls(args.blocks, args.size),
         "python": lambda: in_memory(min(args.experiments, 5000)),
     }
     print(json.dumps(answers[args.what]()))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from autoresearch.records import ChainedEvent, Machine, Method
+from autoresearch.records import ChainedEvent, Machine, Method, Trust
 
 BROKEN = ("breaker", "broken")
 PAIRS = 6  # of a final comparison, where neither the run nor anybody says another number
@@ -65,10 +65,13 @@ class Agenda:
         stopped_at: when the last session ended, 0.0 while one works or after a kill.
         streak_from: failures up to this experiment were answered for by a person.
         wanted: experiments whose candidates are to be tried again, in order; `rejected` keeps to be taken out.
+        approved: held experiments that a person lets be kept if they win again; `dismissed` those that he does not want.
         comparison: the final comparison that was begun and not finished; `failed` says why it came to nothing.
         imported: the run came out of a bundle.
+        trust: how far the ruler was out of reach in the last session.
         method: how the run decides; `drifts` tells that it was said that the machine does.
         refreshes: when the incumbent was measured again before going on.
+        queries: how many candidates the gate answers for, 0 where there is none; `held_out` tells that there is such a set.
     """
 
     machine: Machine | None = None
@@ -83,12 +86,17 @@ class Agenda:
     ideas: list[Idea] = field(default_factory=list)
     wanted: list[int] = field(default_factory=list)
     rejected: list[int] = field(default_factory=list)
+    approved: set[int] = field(default_factory=set)
+    dismissed: set[int] = field(default_factory=set)
     comparison: Comparison | None = None
     failed: str = ""
     imported: bool = False
+    trust: Trust | None = None
     method: Method | None = None
     drifts: bool = False
     refreshes: list[Refresh] = field(default_factory=list)
+    queries: int = 0
+    held_out: bool = False
 
     def take(self, event: ChainedEvent) -> None:
         """Fold one committed event."""
@@ -132,6 +140,11 @@ class Agenda:
                 self.wanted.append(body["experiment"])
             case "reject":
                 self.rejected.append(body["experiment"])
+            case "approve":
+                self.approved.update(body["experiments"])
+                self.wanted += body["again"]
+            case "dismiss":
+                self.dismissed.add(body["experiment"])
             case "not_rejected":
                 self.rejected.remove(body["experiment"])
             case "validate":
@@ -140,6 +153,10 @@ class Agenda:
                 self.failed = body["words"]
             case "drift":
                 self.drifts = True
+            case "sets":
+                self.queries, self.held_out = body["queries"], body["held_out"]
+            case "trust":
+                self.trust = Trust(**{key: value for key, value in body.items() if key != "what"})
             case "imported":
                 self.imported = True
             case "method":

@@ -8,36 +8,43 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
-from autoresearch import acceptance, brief, git, proposers, strategies
-from autoresearch.books import CheckOrder, Options, Parts
+from autoresearch import acceptance, brief, git, private, proposers, strategies
+from autoresearch.books import CheckOrder, Options, Parts, SetOrder
 from autoresearch.contracts import Ledger, Settings
 from autoresearch.errors import SetupError
 from autoresearch.git import Entry
 from autoresearch.guards import Bound
+from autoresearch.history import History
 from autoresearch.masking import mask_of
 from autoresearch.paths import ProjectPaths, project_key
 from autoresearch.process import Job, Supervisor, can_layer
+from autoresearch.process.confinement import OPEN
 from autoresearch.process.environment import SEALED, Openings, argv, clean
-from autoresearch.records import Bind, Layer, RunRecord
+from autoresearch.process.probe import Found, find
+from autoresearch.records import Bind, Layer, RunRecord, Which
 from autoresearch.runners import LocalRunner, inputs
 from autoresearch.runners.local import Reading, Surroundings, classify
 from autoresearch.shares import Share, Shares, Wanted, most_slots
 from autoresearch.taskfile import FILE, Guard, Scope, Task
 from autoresearch.taskfile.schema import LOCK_FILES
 from autoresearch.taskfile.times import is_exclusive, is_time
+from autoresearch.tripwires import Decoys, counts_reads, named_in, secret_at
+from autoresearch.walls import Walls, refuse_missing
 from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.evaluation import SetUp, TreeOptions
 from autoresearch.workspace.places import between
+from autoresearch.workspace.sets import Private
 
 _SETUP_LIMIT_S = 3600.0
 
 
 def scope_of(task: Task) -> Scope:
-    """The editable scope; the task's own two files are never in it."""
+    """The editable scope; the task's own two files are never in it, nor what is private to a set."""
     own = (FILE, task.task.instructions)
-    return Scope(tuple(task.task.editable), tuple(task.task.frozen), own)
+    return Scope(tuple(task.task.editable), (*task.task.frozen, *private.globs(task)), own)
 
 
 class Assembly:
@@ -64,6 +71,8 @@ class Assembly:
         self.paths, self.location, self.task, self.run, self.ledger = paths, location, task, run, ledger
         self._slots, self._shares, self.openings = slots, shares, openings
         self.mask = mask_of(task.evaluate.env)
+        self._found: Found | None = None
+        self._unseen: tuple[Path, ...] = ()  # of private files, by a set-up on a candidate's files
 
     def options(self) -> Options:
         task, run = self.task, self.run
@@ -82,6 +91,7 @@ class Assembly:
             task.acceptance.alpha,
             task.acceptance.simplify,
             is_time(metric),
+            held_out=task.held_out is not None,
         )
         render = brief.renderer(task)
         return Options(
@@ -101,22 +111,68 @@ class Assembly:
             build=task.evaluate.build,
             quick=task.evaluate.quick,
             mask=self.mask,
+            gate=None if task.gate is None else SetOrder(task.gate.command, task.gate.queries),
+            held_out=None if task.held_out is None else SetOrder(task.held_out.command),
+            jump=metric.jump,
+            limit=metric.limit,
+            hold=tuple(task.review.hold),
+            human=task.review.human,
+            planted=lambda edits: self.decoys.in_files(blob.content for blob in edits.values() if blob is not None),
+            named=lambda edits: named_in(blob.content for blob in edits.values() if blob is not None),
         )
 
+    @cached_property
+    def decoys(self) -> Decoys:
+        """The run's; those of a check are forgotten with it."""
+        run, direction = self.run.run, self.task.metric.direction
+        if run.startswith("."):
+            return Decoys(os.urandom(32), direction)
+        return Decoys(secret_at(self.paths.run(run).decoys), direction, lambda: _baseline(self.ledger.history(run)))
+
+    def blind(self) -> list[str]:
+        """What the decoys cannot show here."""
+        if counts_reads(self._cache):
+            return []
+        return [f"whether a decoy is read cannot be seen here: {self._cache} is mounted noatime; writing one can"]
+
+    @property
+    def _cache(self) -> Path:
+        return self.paths.run(self.run.run).cache
+
+    @cached_property
+    def walls(self) -> Walls:
+        """What evaluations and proposals see of this machine."""
+        return Walls(self.task, self.paths, self.location, self.run.python, self._cache / "walls")
+
+    async def found(self, supervisor: Supervisor) -> Found:
+        """The sandbox that works here, tried once.
+
+        Raises:
+            SetupError: the one that the task names does not.
+        """
+        if self._found is None:
+            wanted = self.task.evaluate.sandbox
+            self._found = await find(supervisor, self.walls.host, wanted, self._cache / "probe-walls")
+            refuse_missing(self._found, wanted)
+        return self._found
+
     async def workspace(self, supervisor: Supervisor) -> GitWorkspace:
+        await self.found(supervisor)
         evaluate, prefix = self.task.evaluate, self.location.prefix
         links, places = inputs.resolve(self.paths.project, evaluate.inputs)
         cache = self.paths.run(self.run.run).cache
         layered = await can_layer(supervisor, cache / "probe")
         closed = closed_to_evaluations(self.location, cache)
         apart = tuple(p for p in places if not any(p.is_relative_to(folder) for folder in closed))
-        return GitWorkspace(
+        workspace = GitWorkspace(
             self.location,
             scope_of(self.task),
             run=self.run.run,
             base=self.run.base,
             cache=cache,
             parts=self._parts(prefix),
+            decoys=self.decoys,
+            private=self._private(cache),
             options=TreeOptions(
                 links,
                 (*closed, *apart),
@@ -130,6 +186,21 @@ class Assembly:
                 slots=self._slots[0],
             ),
         )
+        self._unseen = workspace.hidden("evaluate")
+        return workspace
+
+    def _private(self, cache: Path) -> dict[Which, Private]:
+        """The private files of the task's sets, as they were when the run began."""
+        task = self.task
+        if not any(names for _, names in private.tables(task)):
+            return {}
+        repository = git.Repository(self.location.git_dir, cache / "scratch")
+        try:
+            files = repository.files(repository.tree_of(self.run.base))
+        finally:
+            repository.close()
+        pins = private.pins(self.run.ruler_text)
+        return private.resolve(task, self.paths.project, self.location.prefix, files, pins=pins)
 
     def _parts(self, prefix: str) -> frozenset[str]:
         """`[task] paths` from the repository's top; the task's own folder whole, where none leads into it.
@@ -160,7 +231,11 @@ class Assembly:
             env = clean(scratch, passed=self.task.evaluate.env, openings=openings)
             job = Job(command, folder, env, timeout_s=_SETUP_LIMIT_S, log=log, mounts=mounts, masked=self.mask.pairs)
             if not trusted:
+                online = replace(self.openings, network=True)  # what is to be installed has to come from somewhere
+                folders = (folder, *(scratch / name for name in ("home", "tmp")))
                 job = replace(job, readonly=readonly, locked=True)
+                walls = self.walls.evaluation(await self.found(supervisor), online)
+                job = walls.shut_in(job, writable=folders, hidden=self._unseen)
             async with self._shares.room.hold() if self._shares else nullcontext():
                 end = await supervisor.run(job)
             if end.exit == 0:
@@ -182,6 +257,7 @@ class Assembly:
             python=python,
             env=task.evaluate.env,
             timeout_s=table.timeout,
+            confinement=OPEN if self._found is None else self.walls.proposal(self._found, table),
             scope=scope_of(task),
             mask=self.mask,
         )
@@ -223,14 +299,23 @@ class Assembly:
             share=self._shares.of if self._shares else lambda slot: Share(memory_mb=wanted(task).memory_mb),
             room=self._shares.room if self._shares else None,
             exclusive=is_exclusive(task),
+            decoys=self.decoys,
+            confinement=OPEN if self._found is None else self.walls.evaluation(self._found, self.openings),
         )
         return LocalRunner(
             supervisor,
             surroundings,
             command=evaluate.command,
-            reading=Reading(names, metric.take, metric.pattern, metric.file, metric.path, metric.unit),
+            reading=Reading(
+                names, metric.take, metric.pattern, metric.file, metric.path, metric.unit, sealed=evaluate.sealed
+            ),
             inputs=inputs.resolve(self.paths.project, evaluate.inputs)[1],
         )
+
+
+def _baseline(history: History) -> float | None:
+    """The value by which the baseline was decided."""
+    return history.experiments[0].verdict.value if history.experiments and history.experiments[0].verdict else None
 
 
 def closed_to_evaluations(location: git.Location, cache: Path) -> tuple[Path, ...]:

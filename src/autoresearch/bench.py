@@ -12,13 +12,14 @@ from autoresearch.budget import Ending
 from autoresearch.contracts import Place
 from autoresearch.errors import DiskFault, RunnerLost
 from autoresearch.history import measured_body
-from autoresearch.records import Candidate, Event, Measure, Measurement, Order, Outcome, Readout
+from autoresearch.records import Candidate, Event, Measure, Measurement, Order, Outcome, Readout, Which
 from autoresearch.slots import Slots
 from autoresearch.text import one_line, slug
 
 BUILD_LIMIT_S = 3600.0  # before the base's own build is known
 LARGEST = 1e100  # of the metric
 REPEATS = 8  # evaluations that are left to decisions by what runs ahead of them
+AT_GATE = 2  # the same for the gate: the candidate's, and perhaps the incumbent's
 ATTEMPTS = 3  # of one evaluation whose runner was lost
 
 
@@ -30,6 +31,7 @@ class Bench:
         self._slots = Slots(books.options.evaluations)
         self._slot_of: dict[int, int] = {}  # both arms of a comparison in the same slot
         self._running = 0
+        self.tampered: set[int] = set()  # experiments whose check did
         self._ended = anyio.Event()  # one of those that run
 
     async def measure(self, n: int, step: Measure) -> Measurement:
@@ -43,6 +45,7 @@ class Bench:
         if report is None:
             report, attempt = await self._spend(n, step)
             report = _comparable(report, self._books.options.settings.metric)
+            report = report if self._books.options.which(step.phase) == "evaluate" else _bare(report)
         m = Measurement(
             of=step.of,
             arm=step.arm,
@@ -59,6 +62,7 @@ class Bench:
             machine=report.machine,
             log=report.log,
             words=one_line(report.words, 500),
+            touched=report.touched,
         )
         self._books.append(Event("measured", n, measured_body(m), attempt=attempt))
         return m
@@ -79,7 +83,7 @@ class Bench:
 
     def may_run_ahead(self) -> bool:
         """Whether the evaluations reach for one more than those under way, and for the repeats of those before it."""
-        repeats = 0 if self._books.history.exact else REPEATS
+        repeats = (0 if self._books.history.exact else REPEATS) + (AT_GATE if self._books.options.gate else 0)
         return self._books.spending.may_measure(self._running + repeats) is None
 
     async def check(self, n: int, check: CheckOrder, of: Candidate) -> str:
@@ -95,25 +99,31 @@ class Bench:
                 report = await self._evaluate(n, of, order)
             except (DiskFault, RunnerLost) as fault:
                 raise Ended(fault_ending(fault)) from fault
-            if report.outcome is Outcome.OK:
+            if report.outcome in (Outcome.OK, Outcome.TAMPERING):
                 break
             if report.outcome is Outcome.OUTAGE:
                 await self._wait_out(n, outages, report.words)
                 attempt, outages = attempt - 1, outages + 1
         passed = report.outcome is Outcome.OK
+        self.tampered |= {n} if report.outcome is Outcome.TAMPERING else set()
         self._books.note(n, "check", name=check.name, of=of.n, passed=passed, words=one_line(report.words))
         return "" if passed else f"check {check.name} failed: {report.words}"
 
     async def _attempts(self, n: int, step: Measure) -> tuple[Readout, int]:
-        label = f"eval-{len(self._books.experiment(n).measurements) + 1}"
+        which = self._books.options.which(step.phase)
+        label = f"{'eval' if which == 'evaluate' else which}-{len(self._books.experiment(n).measurements) + 1}"
         outages = attempt = 0
         while True:
             attempt += 1
-            folder = self._books.folder(n)
-            final = step.phase == "final"
-            order = Order(n, step.seed, attempt, label, folder=folder, timeout_s=self._timeout_s(), pristine=final)
+            folder = self._books.folder(n) if which == "evaluate" else None
+            clean, limit_s, command = step.phase == "confirm", self._timeout_s(which), self._books.options.command(which)
+            pristine = clean or step.phase == "final" or which != "evaluate"
+            order = Order(
+                n, step.seed, attempt, label, command, folder, limit_s, pristine=pristine, which=which, clean=clean
+            )
             try:
                 report = await self._evaluate(n, self._books.candidate(step.of), order)
+                report = report if which == "evaluate" else _bare(report)
             except RunnerLost as lost:
                 if attempt >= ATTEMPTS:
                     raise Ended(fault_ending(lost)) from lost
@@ -139,11 +149,11 @@ class Bench:
     async def _run(self, n: int, slot: int, candidate: Candidate, order: Order) -> Readout:
         """Run an order in a slot on the candidate, which is built there first if that was not done yet."""
         workspace = self._books.parts.workspace
-        place = await workspace.place(slot, candidate, pristine=order.pristine)
+        place = await workspace.place(slot, candidate, pristine=order.pristine, which=order.which, clean=order.clean)
         if place.unbuilt:
             if failed := await self._build(n, place, candidate, order):
                 return failed
-            place = await workspace.place(slot, candidate, pristine=order.pristine)
+            place = await workspace.place(slot, candidate, pristine=order.pristine, which=order.which)
         if place.failed:
             return Readout(Outcome.BUILD, words=place.failed)
         try:
@@ -171,9 +181,9 @@ class Bench:
                 await workspace.built(slot, candidate, pristine=order.pristine)
         finally:
             workspace.vacate(slot)
-        if report.outcome not in (Outcome.OK, Outcome.OUTAGE):
+        if report.outcome not in (Outcome.OK, Outcome.OUTAGE, Outcome.TAMPERING):
             return replace(report, outcome=Outcome.BUILD, words=f"the build failed: {report.words}")
-        if report.outcome is Outcome.OUTAGE:
+        if report.outcome in (Outcome.OUTAGE, Outcome.TAMPERING):
             return report
         books.append(Event("built", n, {"of": candidate.n, "duration_s": round(report.duration_s, 6)}))
         return None
@@ -194,14 +204,17 @@ class Bench:
         with self._books.spending.waiting():
             await anyio.sleep(seconds)
 
-    def _timeout_s(self) -> float | None:
+    def _timeout_s(self, which: Which = "evaluate") -> float | None:
         options, history = self._books.options, self._books.history
         budget_s = options.time_budget_s
         if options.timeout_s is not None:
             return options.timeout_s if math.isfinite(options.timeout_s) else None
-        if history.decided < 0:
+        made = history.experiments[0].measurements
+        own = [m for m in made if m.ok and options.which(m.phase) == which] if which != "evaluate" else []
+        took = [m.duration_s for m in own or made if own or (m.phase == "baseline" and which == "evaluate")]
+        if (which == "evaluate" and history.decided < 0) or not took:
             return 3 * budget_s + 600 if budget_s else options.baseline_timeout_s
-        known = max(m.duration_s for m in history.experiments[0].measurements if m.phase == "baseline")
+        known = max(took)
         if budget_s:  # what the baseline needs besides it, and a tenth of it for the machine's moods
             return max(known, budget_s) + max(0.1 * budget_s, 5)
         return 3 * known + 30
@@ -214,6 +227,20 @@ def _comparable(report: Readout, metric: str) -> Readout:
         return report
     words = f"{metric} is {value:g}, too large to be compared: expected at most {LARGEST:g}; print its logarithm"
     return replace(report, outcome=Outcome.NO_MEASUREMENT, values={}, words=words)
+
+
+def _bare(report: Readout) -> Readout:
+    """An evaluation on a private set, without a word of what it printed."""
+    words = {
+        Outcome.EXIT: f"exited with {report.exit_code}",
+        Outcome.SIGNAL: "ended by a signal",
+        Outcome.MEMORY: "killed for memory",
+        Outcome.TIMEOUT: "still running at its limit",
+        Outcome.NO_MEASUREMENT: "no number could be read",
+        Outcome.OUTAGE: "the evaluator asked to be tried again",
+        Outcome.OK: "",
+    }
+    return replace(report, words=words.get(report.outcome, report.words), log="")
 
 
 def fault_ending(fault: DiskFault | RunnerLost) -> Ending:

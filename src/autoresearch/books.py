@@ -12,7 +12,7 @@ from autoresearch.contracts import Acceptance, Brief, Ledger, Proposer, Runner, 
 from autoresearch.errors import AutoresearchError
 from autoresearch.guards import Bound
 from autoresearch.masking import NOTHING, Mask
-from autoresearch.records import Candidate, ChainedEvent, Event, Experiment, Method, Readout, Verdict
+from autoresearch.records import Candidate, ChainedEvent, Edits, Event, Experiment, Method, Phase, Readout, Verdict, Which
 
 OUTAGE_WAITS_S = (1.0, 5.0, 30.0, 60.0, 300.0, 600.0)
 
@@ -29,6 +29,18 @@ class CheckOrder:
     every: int = 1
     retries: int = 0
     timeout_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class SetOrder:
+    """What measures on a set of its own.
+
+    Attributes:
+        queries: how many candidates it answers for; 0 is no limit.
+    """
+
+    command: str
+    queries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +68,16 @@ class Options:
         measured: evaluations of the base that were made just before the run, by their seed.
         mask: covers the values of variables that are passed through.
         breakers: stop after many failures in a row.
+        jump: a gain by more than this factor has to be confirmed in a clean clone, 0 is none; no honest value is better
+            than `limit`.
+        planted: in which words a proposal's files hold what only a decoy has, `` if they do not; `named` which decoys they
+            name, which is harmless by itself.
+        hold: flags of a diff that make what would be kept wait for a person; `human` lets everything wait.
         folder: where an experiment's files go; None keeps none.
         errand: what this session is for, if it is not for going on.
         rebaseline: measure baseline and incumbent again and go on with those numbers.
         brief: renders a prompt.
+        gate, held_out: the sets that proposers never see, where the task has them.
     """
 
     run: str
@@ -79,12 +97,31 @@ class Options:
     checks: tuple[CheckOrder, ...] = ()
     target: float | None = None
     breakers: bool = True
+    jump: float = 0.0
+    limit: float | None = None
+    planted: Callable[[Edits], str] = field(default=lambda edits: "")
+    named: Callable[[Edits], tuple[str, ...]] = field(default=lambda edits: ())
+    hold: tuple[str, ...] = ()
+    human: bool = False
     outage_waits_s: tuple[float, ...] = OUTAGE_WAITS_S
     folder: Callable[[int], Path] | None = None
     brief: Callable[[Brief], str] = field(default=lambda brief: "")
     poll_s: float = 0.1
     errand: Errand | None = None
     rebaseline: bool = False
+    gate: SetOrder | None = None
+    held_out: SetOrder | None = None
+
+    def which(self, phase: Phase) -> Which:
+        """The set that measurements of a phase are made on."""
+        if phase == "gate":
+            return "gate"
+        return "held_out" if phase == "held_out" or (phase == "final" and self.held_out is not None) else "evaluate"
+
+    def command(self, which: Which) -> str:
+        """What measures on a set, `` for the task's own command."""
+        found = {"gate": self.gate, "held_out": self.held_out}.get(which)
+        return "" if found is None else found.command
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +160,7 @@ class Books:
     def __init__(self, parts: Parts, options: Options, budget: Budget, watch: Watch) -> None:
         self.parts, self.options, self.watch = parts, options, watch
         self.history = parts.ledger.history(options.run)
-        self.spending = Spending(budget, self.history)
+        self.spending = Spending(budget, self.history, options.held_out is not None)
         self._candidates: dict[int, Candidate] = {}
 
     def append(self, *events: Event, durable: bool = False) -> ChainedEvent:

@@ -74,4 +74,6 @@ def _recent(brief: Brief) -> str:
 
 def _tried(e: Experiment) -> str:
     assert e.verdict is not None
+    if e.quarantined:
+        return f"- {e.n}: {e.verdict.kind.value} ({e.verdict.reason})"
     return f"- {e.n}: {e.description}: {e.verdict.kind.value} ({e.verdict.reason}; {e.verdict.words[:160]})"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from autoresearch.history import History
-from autoresearch.records import Reach
+from autoresearch.records import Experiment, Measurement, Reach
 from autoresearch.text import counted
 
-FINISHED = frozenset(["experiments", "evaluations", "time", "cost", "tokens", "target", "exhausted", "plateau"])
+FINISHED = frozenset(["experiments", "evaluations", "time", "cost", "tokens", "target", "exhausted", "plateau", "gate"])
 """Reasons after which a run is finished unless its budget is raised; after all others it is open."""
 
 
@@ -60,6 +60,7 @@ class Spending:
 
     budget: Budget
     history: History
+    held_out: bool = False  # the final comparison is made on a set of its own
     began: float = field(default_factory=time.monotonic)
     asked_before: int = 0
     waited_s: float = 0.0  # waiting for outages is not charged
@@ -107,7 +108,8 @@ class Spending:
         if method is None:
             return 0
         if method.rule == "exact":
-            return int(len(self.history.line) > 1)  # the result once more
+            once = 2 if self.held_out else 1  # both arms on the held-out set, else the result once more
+            return once if len(self.history.line) > 1 else 0
         return 2 * method.pairs
 
     def reserved_s(self) -> float:
@@ -115,9 +117,14 @@ class Spending:
         if not self.reserved():
             return 0.0
         base, best = self.history.experiments[0], self.history.experiments[self.history.line[-1]]
-        each = [sum(m.duration_s for m in own) / len(own) + (e.build_s or 0.0) for e in (base, best) if (own := e.own)]
+        each = [sum(m.duration_s for m in own) / len(own) + (e.build_s or 0.0) for e in (base, best) if (own := self._like(e))]
         reserved_s = self.reserved() * (1.1 * sum(each) / len(each) + _AROUND_S) if each else 0.0
         return reserved_s if reserved_s < (self.left_s() + self.session_s) / 3 else 0.0  # a short session works
+
+    def _like(self, e: Experiment) -> Sequence[Measurement]:
+        """Evaluations that take as long as the final comparison's will."""
+        made = self.history.experiments[0].measurements if self.held_out else ()
+        return [m for m in made if m.phase in ("held_out", "final") and m.ok] or e.own
 
     def may_ask(self) -> Ending | None:
         """Why no further experiment may be asked for, or None."""

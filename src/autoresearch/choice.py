@@ -8,18 +8,20 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from autoresearch import assembly, git
+from autoresearch import assembly, git, private
 from autoresearch.assembly import refuse_inputs, scope_of
 from autoresearch.budget import FINISHED
 from autoresearch.checkup import reuse
 from autoresearch.comeback import REFRESH_AFTER_S
 from autoresearch.contracts import Ledger
 from autoresearch.errors import RulerChanged, SetupError
+from autoresearch.history import gate_queries
 from autoresearch.project import Project, is_run_name
 from autoresearch.records import RunRecord
-from autoresearch.taskfile import FILE, Task, ruler
+from autoresearch.taskfile import FILE, Task
 from autoresearch.workspace import survey
 
 
@@ -68,7 +70,7 @@ class Choice:
             AutoresearchError: it cannot be as it was wished.
         """
         wish, runs = self.wish, self.ledger.runs()
-        digest, _ = ruler(self.task)
+        digest, _ = self.ruler
         if wish.name is not None and not is_run_name(wish.name):
             raise SetupError(
                 f"run name {wish.name!r}: expected small letters, digits, '.', '_' and '-', at most 64 of them, "
@@ -98,7 +100,7 @@ class Choice:
 
     def is_raised(self, run: RunRecord) -> bool:
         """Whether a run that had used up its budget may go on under the present one."""
-        if run.stop_reason not in FINISHED or run.ruler != ruler(self.task)[0]:
+        if run.stop_reason not in FINISHED or run.ruler != self.ruler[0]:
             return False
         budget, history = self.task.budget, self.ledger.history(run.run)
         match run.stop_reason:
@@ -116,12 +118,19 @@ class Choice:
                 sign, value = (1 if run.direction == "maximize" else -1), history.incumbent.value
                 target = self.task.metric.target
                 return target is None or value is None or sign * value < sign * target
+            case "gate":
+                return self.task.gate is not None and self.task.gate.queries > gate_queries(history)
         return False
+
+    @cached_property
+    def ruler(self) -> tuple[str, dict[str, str]]:
+        """What decides now, with the contents of private files outside the repository."""
+        return private.ruler(self.task, self.project.folder)
 
     def _same_ruler(self, run: RunRecord, digest: str) -> None:
         if run.ruler == digest:
             return
-        _, now = ruler(self.task)
+        _, now = self.ruler
         changed = [k for k in sorted(now.keys() | run.ruler_text.keys()) if now.get(k) != run.ruler_text.get(k)]
         rows = "\n".join(f"  {k}: {run.ruler_text.get(k, '(none)')} → {now.get(k, '(none)')}" for k in changed)
         raise RulerChanged(
@@ -159,7 +168,7 @@ class Choice:
             seed=seed,
             lag=wish.lag or (1 if evaluations == proposals == 1 else 4 * evaluations + proposals),
             ruler=digest,
-            ruler_text=ruler(task)[1],
+            ruler_text=self.ruler[1],
             acceptance=task.acceptance.kind,
             python=sys.executable,
             project=str(self.project.folder),
@@ -180,6 +189,7 @@ class Choice:
             files = repository.files(repository.tree_of(base))
             survey.refuse_files(files, repository, scope_of(self.task), self.location.prefix)
             refuse_inputs(self.project.folder, self.task, files, self.location.prefix)
+            private.resolve(self.task, self.project.folder, self.location.prefix, files)
             return base
         finally:
             repository.close()

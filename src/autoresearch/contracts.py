@@ -81,17 +81,33 @@ class Draft(Protocol):
     @property
     def state(self) -> Any: ...
     def collect(self) -> tuple[Edits, tuple[str, ...]]: ...
+    def touched(self) -> tuple[str, ...]: ...
     def spend(self, cost_usd: float = 0.0, tokens: int = 0) -> None: ...
     def spent(self) -> tuple[float, int]: ...
 
 
 class FileDraft(Draft, Protocol):
-    """A draft of a project: the parent's files."""
+    """A draft of a project: the parent's files.
+
+    Attributes:
+        root: the whole tree, in which the project's folder lies; `scratch` where HOME and TMP of a program go.
+        shown: what a program in it has to be able to read besides; `hidden` what it must not see.
+    """
 
     def read(self, path: str) -> bytes: ...
     def editable(self) -> list[str]: ...
     def mode(self, path: str) -> str: ...
     async def folder(self) -> Path: ...
+    def variables(self) -> Mapping[str, str]: ...
+    def cost_file(self) -> Path: ...
+    @property
+    def root(self) -> Path: ...
+    @property
+    def scratch(self) -> Path: ...
+    @property
+    def shown(self) -> tuple[Path, ...]: ...
+    @property
+    def hidden(self) -> tuple[Path, ...]: ...
 
 
 class Proposer(Protocol):
@@ -99,6 +115,7 @@ class Proposer(Protocol):
 
     Attributes:
         name: stands in the ledger and in each keep.
+        exact: optional; true for one of our own that needs values as they were measured, not as far as the noise lets.
 
     Raises (from `propose`):
         Exhausted: there is nothing left to propose; the run ends.
@@ -126,6 +143,7 @@ class Settings:
         simplify: at a tie within the noise, fewer lines in scope win.
         log: the metric is a time or a rate.
         reach: what the budget can pay.
+        held_out: there is a held-out set, on which checkpoints look and the final comparison rests.
     """
 
     metric: str
@@ -140,6 +158,7 @@ class Settings:
     simplify: bool = False
     log: bool = False
     reach: Reach = field(default_factory=Reach)
+    held_out: bool = False
 
     def sign(self) -> int:
         return 1 if self.direction == "maximize" else -1
@@ -184,6 +203,7 @@ class Place:
 
     Attributes:
         folder: its working directory; `scratch` holds its HOME, TMP and result file; None for states.
+        root: the whole tree, where the project lies below it; `writable` what may be written besides.
         readonly: outside paths it may read and not write.
         mounts: what its own mount namespace shows, in this order: the layer over its tree, inputs, copies, caches.
         hidden: outside paths that must not be seen; `private` ones are those of the set that is measured on.
@@ -196,6 +216,8 @@ class Place:
     slot: int
     readonly: tuple[Path, ...] = ()
     mounts: tuple[Layer | Bind, ...] = ()
+    root: Path | None = None
+    writable: tuple[Path, ...] = ()
     hidden: tuple[Path, ...] = ()
     private: tuple[Path, ...] = ()
     unbuilt: bool = False

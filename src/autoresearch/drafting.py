@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import anyio
@@ -14,6 +15,7 @@ from autoresearch.books import Books, Ended
 from autoresearch.contracts import Brief, Draft, Known
 from autoresearch.errors import DiskFault, Exhausted, ProposerUnfit, Refused, RepositoryError, RunnerLost, SetupError
 from autoresearch.records import Candidate, Edits, Event, Experiment, Kind, Proposal, State, Verdict
+from autoresearch.sight import Seen, Sight
 from autoresearch.slots import Slots
 from autoresearch.text import describe, one_line
 
@@ -29,6 +31,7 @@ class Drafting:
         self._books = books
         self._slots = Slots(books.options.proposals)
         self.refused: dict[int, Refused] = {}
+        self._seen: Seen = {}
 
     async def propose(self, n: int) -> None:
         async with self._slots.take() as slot:
@@ -54,6 +57,7 @@ class Drafting:
             "failure": list(proposal.failure) if proposal.failure else None,
             "settings": dict(proposal.settings),
             "content": content,
+            "touched": [*draft.touched(), *self._named(proposal.content)],
         }
         needed = {key: value for key, value in body.items() if value or key == "description"}
         self._books.append(Event("proposed", n, needed), durable=bool(cost_usd or tokens))  # what was paid for is on disk
@@ -82,9 +86,7 @@ class Drafting:
             with anyio.fail_after(limit_s + 10):  # a proposer that holds its own limit says more
                 proposal = await self._books.parts.proposer.propose(self._brief(e, slot), draft)
             if proposal.content is None and proposal.failure is None:
-                edits, notes = draft.collect()
-                notes = (*proposal.notes, *notes)
-                return Proposal(proposal.description, edits, proposal.cost_usd, proposal.tokens, notes=notes)
+                return _collected(proposal, draft)
             return proposal
         except Refused as refused:
             return Proposal(failure=(refused.reason, refused.words))
@@ -99,12 +101,13 @@ class Drafting:
             return Proposal(failure=("proposer_crash", describe(error)))
 
     def _brief(self, e: Experiment, slot: int) -> Brief:
-        settings = self._books.options.settings
+        settings, exact = self._books.options.settings, getattr(self._books.parts.proposer, "exact", False)
+        view = Sight(self._books.history, e.n - self._books.options.lag, exact=exact, seen=self._seen)
         return Brief(
             n=e.n,
             operation=e.operation,
-            parent=self._books.experiment(e.parents[0]),
-            view=self._books.history.as_of(e.n - self._books.options.lag),
+            parent=view.of(e.parents[0]),
+            view=view,
             metric=settings.metric,
             direction=settings.direction,
             seed=settings.seed,
@@ -112,6 +115,9 @@ class Drafting:
             slot=slot,
             render=self._books.options.brief,
         )
+
+    def _named(self, content: Edits | State | None) -> tuple[str, ...]:
+        return self._books.options.named(content) if isinstance(content, Mapping) else ()
 
     def _store(self, content: Edits | State | None) -> str:
         return "" if content is None else self._books.parts.ledger.put(self._books.parts.workspace.pack(content))
@@ -123,7 +129,7 @@ class Drafting:
             self.refused[n] = refused
         else:
             self._books.remember(frozen)
-            self._books.append(Event("frozen", n, _body(frozen)))
+            self._books.append(Event("frozen", n, self._body(frozen)))
 
     def _frozen(self, e: Experiment) -> Candidate:
         workspace, parent = self._books.parts.workspace, self._books.candidate(e.parents[0])
@@ -136,7 +142,15 @@ class Drafting:
             except RepositoryError as error:
                 raise Refused("stale", f"its candidate cannot be read any more: {error}") from error
         content = workspace.unpack(self._books.parts.ledger.get(e.content))
+        if isinstance(content, Mapping) and (words := self._books.options.planted(content)):
+            raise Refused("tampering", words)
         return workspace.freeze(e.n, parent, Proposal(e.description, content), time.time(), self._known(e))
+
+    def _body(self, frozen: Candidate) -> dict[str, Any]:
+        cover = self._books.options.mask.cover
+        flags = [{**asdict(flag), "path": cover(flag.path), "words": one_line(cover(flag.words))} for flag in frozen.flags]
+        lines = {} if frozen.lines is None else {"lines": frozen.lines}
+        return {"tree": frozen.tree, "commit": frozen.commit} | lines | ({"flags": flags} if flags else {})
 
     def _known(self, e: Experiment) -> Known:
         """Which trees are duplicates: none of what is tried again on purpose."""
@@ -151,14 +165,18 @@ class Drafting:
         except Refused as refused:
             return refusal(refused)
         books.remember(moved)
-        books.append(Event("frozen", n, _body(moved) | {"rebased": True, "onto": books.history.incumbent.n}))
+        books.append(Event("frozen", n, self._body(moved) | {"rebased": True, "onto": books.history.incumbent.n}))
         return None
+
+
+def _collected(proposal: Proposal, draft: Draft) -> Proposal:
+    """What a proposer left in its tree; where that is refused, what it said of it and its cost stay."""
+    try:
+        edits, notes = draft.collect()
+    except Refused as refused:
+        return replace(proposal, failure=(refused.reason, refused.words))
+    return replace(proposal, content=edits, notes=(*proposal.notes, *notes))
 
 
 def refusal(refused: Refused) -> Verdict:
     return Verdict(Kind.DISCARD if refused.reason == "stale" else Kind.INVALID, refused.reason, refused.words)
-
-
-def _body(frozen: Candidate) -> dict[str, Any]:
-    lines = {} if frozen.lines is None else {"lines": frozen.lines}
-    return {"tree": frozen.tree, "commit": frozen.commit} | lines

@@ -13,7 +13,7 @@ from autoresearch.history import History
 from autoresearch.records import Event, Experiment, Request
 from autoresearch.text import one_line
 
-KINDS = ("idea", "idea_done", "revive", "reject")
+KINDS = ("idea", "idea_done", "revive", "reject", "approve")
 
 
 def order(history: History, kind: str, body: Mapping[str, Any]) -> tuple[Event | None, str]:
@@ -32,11 +32,15 @@ def order(history: History, kind: str, body: Mapping[str, Any]) -> tuple[Event |
             return _note(kind, idea=_idea(history, body["idea"])), f"idea {body['idea']} is done"
         case "revive":
             e = _revivable(history, _experiment(history, body["experiment"]))
-            is_under_way = e.n in history.agenda.wanted or any(o.origin == e.n and not o.decided for o in history.experiments)
-            event = None if is_under_way else _note(kind, experiment=e.n)
+            event = None if _is_under_way(history, e) else _note(kind, experiment=e.n)
             return event, f"experiment {e.n} is tried again on the incumbent"
+        case "approve":
+            return _approve(history, [_experiment(history, n) for n in dict.fromkeys(body["experiments"])])
         case "reject":
             e = _experiment(history, body["experiment"])
+            if e.held:
+                event = None if e.n in history.agenda.dismissed else _note("dismiss", experiment=e.n)
+                return event, f"experiment {e.n} was not kept, and does not wait for you any more"
             later = len(history.line) - 1 - history.line.index(_rejectable(history, e).n)
             again = f"; {later} later keep{'s are' if later > 1 else ' is'} tried again without it" if later else ""
             event = None if e.n in history.agenda.rejected else _note(kind, experiment=e.n)
@@ -61,15 +65,63 @@ def _experiment(history: History, n: int) -> Experiment:
     return history.experiments[n]
 
 
+def _is_under_way(history: History, e: Experiment) -> bool:
+    return e.n in history.agenda.wanted or any(o.origin == e.n and not o.decided for o in history.experiments)
+
+
+def _approve(history: History, asked: list[Experiment]) -> tuple[Event | None, str]:
+    """Held experiments are tried again; what wins again is kept. Those that were, as after a kill, are left alone."""
+    for e in asked:
+        if not e.held:
+            waiting = ", ".join(str(w.n) for w in history.waiting) or "none"
+            why = f"is {e.verdict.kind.value} ({e.verdict.reason})" if e.verdict else "is under way"
+            look = "look at `autoresearch status`"
+            raise SetupError(f"experiment {e.n} {why}: expected one that waits for you ({waiting}); {look}")
+        _revivable(history, e)
+    found = [e for e in asked if _retried(history, e) is None]
+    if not found:
+        raise SetupError(_done(asked[0], _retried(history, asked[0])))
+    new = [e.n for e in found if e.n not in history.agenda.approved]
+    event = _note("approve", experiments=new, again=[e.n for e in found if e.n in new and not _is_under_way(history, e)])
+    one = len(found) == 1
+    which = f"experiment{'' if one else 's'} {', '.join(str(e.n) for e in found)} {'is' if one else 'are'}"
+    return event if new else None, f"{which} tried again on the incumbent, and kept if better there"
+
+
+def _retried(history: History, e: Experiment) -> Experiment | None:
+    """The decided experiment that tried again what was approved."""
+    if e.n not in history.agenda.approved or _is_under_way(history, e):
+        return None
+    return next((o for o in reversed(history.experiments) if o.origin == e.n), None)
+
+
+def _done(e: Experiment, later: Experiment | None) -> str:
+    assert later is not None
+    assert later.verdict is not None
+    became = f"experiment {later.n}: {later.verdict.kind.value} ({later.verdict.reason})"
+    return f"experiment {e.n} was approved and tried again as {became}; to try it once more: autoresearch revive {e.n}"
+
+
 def _revivable(history: History, e: Experiment) -> Experiment:
     if e.n in history.line:
         raise SetupError(f"experiment {e.n} is kept and in the result already: there is nothing to try again")
     if not e.decided:
         raise SetupError(f"experiment {e.n} is under way: wait for its verdict")
+    refuse_quarantined(e)
     if not e.tree:
         words = f"{e.verdict.reason}: {e.verdict.words}" if e.verdict else e.stage
         raise SetupError(f"experiment {e.n} has no candidate that could be tried again ({words})")
     return e
+
+
+def refuse_quarantined(e: Experiment) -> None:
+    """What tampered stays out, whoever asks for it.
+
+    Raises:
+        SetupError: it did.
+    """
+    if e.quarantined and e.verdict is not None:
+        raise SetupError(f"experiment {e.n} is quarantined ({e.verdict.words}): it is never tried again; look: show {e.n}")
 
 
 def _rejectable(history: History, e: Experiment) -> Experiment:

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from autoresearch.history import History
+from autoresearch.history import History, gate_queries
 from autoresearch.noise import DETECTABLE, tally
 from autoresearch.records import Experiment, Measurement
 
@@ -109,6 +109,23 @@ def _first_runs(history: History, metric: str) -> Iterable[float]:
         found = next((m for m in e.own if m.phase == "first" and m.ok), None)
         if found is not None and e.origin is None and not (e.verdict and e.verdict.reason in _NOT_BETTER):
             yield found.values[metric]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """How often the gate was asked about a candidate, how many it let pass, and how often it may be asked."""
+
+    queries: int
+    passed: int
+    most: int
+
+
+def gate(history: History) -> Gate | None:
+    """What the gate was asked; None where there is none. It never tells a number."""
+    if not history.agenda.queries:
+        return None
+    asked = [e for e in history.experiments[1:] if any(m.phase == "gate" and m.of == e.n for m in e.measurements)]
+    return Gate(gate_queries(history), sum(e.kept for e in asked), history.agenda.queries)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from autoresearch.frame import to_frame
 from autoresearch.records import (
     ChainedEvent,
     Experiment,
+    Flag,
     Gain,
     Kind,
     Measurement,
@@ -34,6 +35,7 @@ def measured_body(m: Measurement) -> dict[str, Any]:
     """The body of a `measured` event; floats that are not finite never get this far."""
     body: dict[str, Any] = {key: getattr(m, key) for key in _MEASURED}
     body |= {"of": m.of, "outcome": m.outcome.value, "values": dict(m.values), "log": m.log, "words": m.words}
+    body |= {"touched": list(m.touched)} if m.touched else {}
     return {key: value for key, value in body.items() if value not in ("", None)}
 
 
@@ -41,6 +43,7 @@ def _measurement(body: Mapping[str, Any], attempt: int) -> Measurement:
     data = dict(body)
     data["outcome"] = Outcome(data["outcome"])
     data["values"] = {intern(name): value for name, value in data["values"].items()}
+    data["touched"] = tuple(data.get("touched", ()))
     for key in ("arm", "phase", "memory_from", "machine"):  # the same few words ten thousand times
         if key in data:
             data[key] = intern(data[key])
@@ -73,6 +76,7 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
                 content=body.get("content", ""),
                 settings=body.get("settings", _NO_SETTINGS),
                 origin=body.get("origin"),
+                touched=tuple(body.get("touched", ())),
             )
         case "frozen":
             return replace(
@@ -84,6 +88,7 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
                 rebased=bool(body.get("rebased", False)),
                 onto=body.get("onto"),
                 lines=body.get("lines"),
+                flags=tuple(Flag(**row) for row in body.get("flags", ())),
             )
         case "built":
             return replace(experiment, build_s=body["duration_s"]) if body["of"] == experiment.n else experiment
@@ -102,6 +107,8 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
             return replace(experiment, kept_commit=body["commit"])
         case "note" if body.get("what") in ("remeasure", "anew"):
             return replace(experiment, base=len(experiment.measurements))
+        case "note" if body.get("what") == "confirmed":
+            return replace(experiment, notes=(*experiment.notes, body["words"]))
         case "note" if body.get("what") == "remeasured":
             return replace(experiment, value=body["value"])
         case _:
@@ -260,6 +267,12 @@ class History:
         return e if bar is None else replace(e, value=bar)
 
     @property
+    def waiting(self) -> list[Experiment]:
+        """Experiments that were held for a person, who did not answer yet."""
+        answered = self.agenda.approved | self.agenda.dismissed | {e.origin for e in self.experiments}
+        return [e for e in self.experiments if e.held and e.n not in answered]
+
+    @property
     def exact(self) -> bool:
         """Whether the baseline's evaluations agree bit for bit, or are taken to, and nothing said otherwise since."""
         if self.agenda.method is not None:
@@ -283,6 +296,11 @@ class History:
     def as_of(self, decision: int) -> View:
         """What was known once experiment `decision` was decided."""
         return View(self, max(0, decision))
+
+
+def gate_queries(history: History) -> int:
+    """How many candidates were measured behind the gate; the baseline's and incumbents' own evaluations are none."""
+    return sum(m.phase == "gate" and m.of == e.n for e in history.experiments[1:] for m in e.measurements)
 
 
 class Fold:

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from autoresearch import errands, guards
+from autoresearch import errands, gate, guards
 from autoresearch.admission import Admission
 from autoresearch.bench import Bench, fault_ending
 from autoresearch.books import Books, Ended, Options, Parts, Watch, method_notes
@@ -276,6 +276,8 @@ class Loop:
         value = self.books.experiment(n).own[-1].values.get(self.options.settings.metric)
         for check in self.options.checks:
             if check.every == 1 and (words := await self.bench.check(n, check, self.books.candidate(n))):
+                if n in self.bench.tampered:
+                    return Verdict(Kind.INVALID, "tampering", words)
                 return Verdict(Kind.DISCARD, "check", words, value)
         return None
 
@@ -324,6 +326,7 @@ class Loop:
         for check in self.options.checks:
             if words := await self.bench.check(0, check, self.books.candidate(0)):
                 raise SetupError(f"the baseline itself fails: {words}. Mend it first.")
+        await gate.begin(self.books, self.bench)
         body = {"verdict": "keep", "reason": verdict.reason, "words": verdict.words, "value": verdict.value}
         self.books.append(*method_notes(verdict), Event("decided", 0, body), durable=True)
         for words in prospects(self.history, self.options):

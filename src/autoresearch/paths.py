@@ -33,6 +33,11 @@ class ProjectPaths:
         return self.folder / ".check" / "measured.json"
 
     @property
+    def consents(self) -> Path:
+        """Which proposers may write code without walls around them."""
+        return self.folder / "consents.json"
+
+    @property
     def incoming(self) -> Path:
         """Where a run that is imported is looked at before it is taken."""
         return self.folder / ".incoming"
@@ -84,6 +89,11 @@ class RunPaths:
     @property
     def output(self) -> Path:
         return self.folder / "run.log"
+
+    @property
+    def decoys(self) -> Path:
+        """The secret from which this run's decoys follow."""
+        return self.folder / "decoys.key"
 
     @property
     def experiments(self) -> Path:

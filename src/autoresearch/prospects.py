@@ -21,12 +21,13 @@ def prospects(history: History, options: Options) -> list[str]:
     if method is None or base.value is None:
         return []
     each_s = sum(m.duration_s for m in base.own) / len(base.own)
-    return [*_final(method), *_hopeless(method, base.value, options), *_few(method, options, each_s, len(base.own))]
+    return [*_final(method, options), *_hopeless(method, base.value, options), *_few(method, options, each_s, len(base.own))]
 
 
-def _final(method: Method) -> Iterable[str]:
-    if method.pairs and method.rule != "exact":
-        yield f"{counted(2 * method.pairs, 'evaluation')} kept for the final comparison"
+def _final(method: Method, options: Options) -> Iterable[str]:
+    where = " on held-out" if options.held_out is not None else ""
+    if method.pairs and (where or method.rule != "exact"):
+        yield f"{counted(2 * method.pairs, 'evaluation')} kept for the final comparison{where}"
     elif not method.pairs:
         yield "the budget is too small for a final comparison: the result will not be validated (autoresearch validate)"
 

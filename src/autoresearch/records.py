@@ -94,11 +94,27 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """Something in a candidate's diff that a person should look at first; it accuses nobody.
+
+    Attributes:
+        name: one of the task file's names of flags.
+        line: in the candidate's file; of something that was removed, in the file it stands on.
+    """
+
+    name: str
+    path: str
+    line: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A proposal frozen: the tree's id, the commit's id, and the content as far as it is still in memory.
 
     Attributes:
         lines: added less removed lines in the scope, against what it stands on; None where there are none to count.
+        flags: what stands out in the diff against what it stands on.
     """
 
     n: int
@@ -106,6 +122,7 @@ class Candidate:
     commit: str
     content: Any = field(default=None, compare=False, repr=False)
     lines: int | None = field(default=None, compare=False)
+    flags: tuple[Flag, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +135,7 @@ class Measurement:
         values: metric values by name, in each metric's own unit.
         peak_mb: peak memory of the process tree in MB, and in `memory_from` how it was found out.
         log: the log's path relative to the run's folder.
+        touched: what it did with the decoys that is harmless by itself.
     """
 
     of: int
@@ -136,6 +154,7 @@ class Measurement:
     machine: str = ""
     log: str = ""
     words: str = ""
+    touched: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -265,6 +284,7 @@ class Gain:
 
     Attributes:
         base: the baseline's mean beside it, None where nobody measured it there.
+        held_out: measured on the held-out set.
     """
 
     mean: float
@@ -273,6 +293,7 @@ class Gain:
     pairs: int
     level: float = 0.9
     base: float | None = None
+    held_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +310,8 @@ class Experiment:
         onto: what a re-based candidate stands on.
         origin: the experiment whose candidate this one tries again.
         lines: how many lines the present candidate adds to what it stands on, negative if it takes more away.
+        touched: what its proposer did with the decoys that is harmless by itself.
+        flags: what stands out in the present candidate's diff against what it stands on.
     """
 
     n: int
@@ -319,6 +342,8 @@ class Experiment:
     origin: int | None = None
     build_s: float | None = None  # how long its build took
     lines: int | None = None
+    touched: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
     @property
     def stands_on(self) -> int:
@@ -332,6 +357,23 @@ class Experiment:
     @property
     def kept(self) -> bool:
         return self.verdict is not None and self.verdict.kept
+
+    @property
+    def held(self) -> bool:
+        """Whether it won, and was not kept because a person has to look at it."""
+        return self.verdict is not None and self.verdict.reason == "held"
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether it tampered: never a parent, never tried again, and no proposer reads of it."""
+        return self.verdict is not None and self.verdict.reason == "tampering"
+
+    @property
+    def touches(self) -> tuple[str, ...]:
+        """What was done with the decoys, by its proposer and by its candidate, each thing once."""
+        found = [f"its proposer {words}" for words in self.touched]
+        found += [f"its candidate {words}" for m in self.measurements if m.of == self.n for words in m.touched]
+        return tuple(dict.fromkeys(found))
 
     @property
     def own(self) -> tuple[Measurement, ...]:
@@ -478,6 +520,48 @@ class Sandbox:
     gpus: bool = False
 
 
+TRUST_LEVELS = ("sealed+sandbox", "sealed", "shared+sandbox", "shared", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What holds a candidate and a proposer away from what decides.
+
+    Attributes:
+        level: one of `TRUST_LEVELS`, the best first.
+        reason: why this one; `step` what would raise it by one, `` at the top.
+        walls: what holds what, in words, by name: sandbox, network, processes, memory, files, disk.
+    """
+
+    level: str
+    reason: str
+    step: str = ""
+    walls: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def line(self) -> str:
+        """For the first lines of a run, and its report."""
+        return f"trust: {self.level} ({self.reason})" + (f" · one step up: {self.step}" if self.step else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a job may use up at most; None is no limit.
+
+    Attributes:
+        processes: and threads, at one time.
+        file_bytes: size of one file; `disk_bytes` of all in the folders `written`.
+    """
+
+    processes: int | None = None
+    file_bytes: int | None = None
+    disk_bytes: int | None = None
+    written: tuple[Path, ...] = ()
+
+
+UNLIMITED = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """One evaluation to run.
@@ -520,4 +604,4 @@ class Readout:
     words: str = ""
     limit_by: str = ""  # what holds the memory limit
     sealed: bool = False  # the evaluator reported through the channel that its candidate cannot open
-    touched: tuple[str, ...] = ()  # decoys that were read
+    touched: tuple[str, ...] = ()  # what it did with the decoys that is harmless by itself

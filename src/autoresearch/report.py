@@ -11,7 +11,7 @@ from typing import Any
 
 from autoresearch.agenda import PAIRS
 from autoresearch.errors import DiskFault
-from autoresearch.gains import MUCH, TRIED, Evidence, evidence, gain_of
+from autoresearch.gains import MUCH, TRIED, Evidence, evidence, gain_of, gate
 from autoresearch.history import History
 from autoresearch.records import Direction, Experiment, Gain, Kind
 from autoresearch.taskfile.units import show_seconds
@@ -28,6 +28,9 @@ _STATUS = {
 
 MOST_SHARE = 10.0
 """A change of more than so many times the baseline is told in the metric's unit."""
+
+MOST_FLAGGED = 8
+"""Experiments that one line names."""
 
 
 def show_number(value: float | None) -> str:
@@ -97,7 +100,12 @@ def summary(history: History) -> dict[str, Any]:
         "claimed": gain(value, base, run.direction) if value is not None and base is not None else None,
         "validated": asdict(validated) if validated else None,
         "evidence": asdict(found) if (found := evidence(history)) else None,
+        "gate": asdict(asked) if (asked := gate(history)) else None,
+        "trust": asdict(history.agenda.trust) if history.agenda.trust else None,
         "counts": counts(history.experiments),
+        "touched": sum(bool(e.touches) for e in history.experiments),
+        "quarantined": [e.n for e in history.experiments if e.quarantined],
+        "waiting": [e.n for e in history.waiting],
         "evaluations": history.evaluations,
         "cost_usd": history.cost_usd,
         "tokens": history.tokens,
@@ -106,8 +114,13 @@ def summary(history: History) -> dict[str, Any]:
     }
 
 
-def experiment_row(e: Experiment, history: History) -> dict[str, Any]:
-    """One experiment as plain data: a line of `export jsonl`, the answer of `show --json`."""
+def experiment_row(e: Experiment, history: History, *, held_out: bool = False) -> dict[str, Any]:
+    """One experiment as plain data: a line of `export jsonl`, the answer of `show --json`.
+
+    Args:
+        held_out: with the numbers that checkpoints saw on the held-out set; the gate's are never shown.
+    """
+    closed = ("gate",) if held_out else ("gate", "held_out")
     validated = history.validated if history.line and history.line[-1] == e.n else None
     return {
         "n": e.n,
@@ -131,7 +144,13 @@ def experiment_row(e: Experiment, history: History) -> dict[str, Any]:
         "cost_usd": e.cost_usd,
         "tokens": e.tokens,
         "notes": list(e.notes),
-        "measurements": [{**asdict(m), "outcome": m.outcome.value, "values": dict(m.values)} for m in e.measurements],
+        "flags": [asdict(flag) for flag in e.flags],
+        "touched": list(e.touches),
+        "quarantined": e.quarantined,
+        "measurements": [
+            {**asdict(m), "outcome": m.outcome.value, "values": {} if m.phase in closed else dict(m.values)}
+            for m in e.measurements
+        ],
     }
 
 
@@ -199,6 +218,14 @@ class ResultsTable:
 # -- words for the first and last lines --------------------------------------------------------------------------------
 
 
+def decoy_lines(history: History) -> list[str]:
+    """Who tampered, and how often decoys were only read."""
+    caught = [str(e.n) for e in history.experiments if e.quarantined]
+    touched = sum(bool(e.touches) for e in history.experiments)
+    lines = [f"quarantined for tampering: {', '.join(caught)} (look: autoresearch show {caught[0]})"] if caught else []
+    return [*lines, *([f"decoys touched in {counted(touched, 'experiment')}, harmless by itself"] if touched else [])]
+
+
 def last_lines(history: History) -> Sequence[str]:
     """What a run says at its end."""
     run = history.run
@@ -208,7 +235,7 @@ def last_lines(history: History) -> Sequence[str]:
     ended = f"ended: {run.stop_words or run.stop_reason} · {show_counts(found)}{cost}"
     if run.stop_reason == "baseline":
         return [ended, "next: autoresearch check --fix, which finds out what is missing"]
-    return [ended, *result_lines(history)]
+    return [ended, *decoy_lines(history), *result_lines(history)]
 
 
 def result_lines(history: History) -> list[str]:
@@ -226,11 +253,40 @@ def result_lines(history: History) -> list[str]:
 def standing_lines(history: History) -> list[str]:
     """The headline, what is missing to it, and what stands behind it."""
     lines = [headline(history)]
+    lines += [history.agenda.trust.line] if history.agenda.trust is not None else []
     if len(history.line) > 1 and history.validated is None:
         failed = f" ({history.agenda.failed})" if history.agenda.failed else ""
         lines.append(f"not validated: {validation(history)}{failed}")
+    if (asked := gate(history)) is not None:
+        lines.append(f"gate: {asked.queries} of {asked.most} queries, {asked.passed} passed")
     found = evidence(history)
-    return lines if found is None else [*lines, *evidence_lines(found, history)]
+    lines += [] if found is None else evidence_lines(found, history)
+    return [*lines, *review_lines(history)]
+
+
+def review_lines(history: History) -> list[str]:
+    """What a person should look at: keeps that wait for him, and keeps whose diffs have flags."""
+    lines, waiting = [], history.waiting
+    if waiting:
+        what = "1 keep waits" if len(waiting) == 1 else f"{len(waiting)} keeps wait"
+        numbers = " ".join(str(e.n) for e in waiting)
+        look = f"autoresearch show {waiting[0].n}, autoresearch approve {numbers}"
+        lines.append(f"{what} for you: {_flagged(waiting)}; {look}")
+    flagged = [e for e in map(history.experiments.__getitem__, history.line[1:]) if e.flags]
+    if flagged:
+        lines.append(f"look at these first: {_flagged(flagged)}; autoresearch show {flagged[0].n}")
+    return lines
+
+
+def _flagged(found: Sequence[Experiment]) -> str:
+    """`3 (import, seeds), 7 (tests)`."""
+    told = [f"{e.n} ({show_flags(e) or 'no flags'})" for e in found]
+    return ", ".join(told[:MOST_FLAGGED]) + (f" and {len(told) - MOST_FLAGGED} more" if len(told) > MOST_FLAGGED else "")
+
+
+def show_flags(e: Experiment) -> str:
+    """The names of a diff's flags, each once."""
+    return ", ".join(dict.fromkeys(flag.name for flag in e.flags))
 
 
 def evidence_lines(found: Evidence, history: History) -> list[str]:
@@ -299,10 +355,11 @@ def headline(history: History) -> str:
     if e.n == 0:
         return f"{run.metric} {show_number(base)}: nothing beat the baseline, no validated gain"
     if g is not None:
-        kind = "validated" if g.low > 0 else "no validated gain"
+        kind = ("validated" if g.low > 0 else "no validated gain") + (" on held-out" if g.held_out else "")
         shown = shown_value(history)
         claimed = 0.0 if shown is None or base is None else gain(shown, base, run.direction)
-        claim = "" if g.pairs == 1 else f" · claimed on the way: {_change_of(claimed, base, run.direction)} (optimistic)"
+        is_same = g.pairs == 1 and not g.held_out
+        claim = "" if is_same else f" · claimed on the way: {_change_of(claimed, base, run.direction)} (optimistic)"
         return f"{kind}: {run.metric} {_validated(g, base, run.direction)}{claim}"
     value = shown_value(history)
     machines = {m.machine for own in (history.experiments[0].own, e.own) for m in own if m.machine}
@@ -332,7 +389,7 @@ def _validated(g: Gain, base: float | None, direction: Direction) -> str:
     scale = 100 / abs(base) if share and base else 1.0
     low, high = sorted((sign * scale * g.low, sign * scale * g.high))
     unit, form = (" %", "+.2f") if share else ("", "+.6g")
-    change = f"{sign * scale * g.mean:{form}}{unit}"
+    change = f"{sign * scale * g.mean + 0.0:{form}}{unit}"
     interval = f" [{g.level * 100:.0f} %: {low:{form}}, {high:{form}}]" if g.pairs > 1 else ""
-    of = f"{g.pairs} pairs" if g.pairs > 1 else "measured again: the same bits"
+    of = counted(g.pairs, "pair") if g.pairs > 1 or g.held_out else "measured again: the same bits"
     return f"{change}{interval}".replace("-", "−") + f" against the baseline, {of}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from autoresearch import git, machine, proposers
+from autoresearch import consent, git, machine, proposers
 from autoresearch.acceptance import final
 from autoresearch.assembly import Assembly, refuse_inputs, scope_of, wanted
 from autoresearch.books import Errand, Options, Parts, Watch
@@ -25,13 +25,14 @@ from autoresearch.loop import Loop
 from autoresearch.plot import Plotter
 from autoresearch.process import Supervisor
 from autoresearch.project import Project
-from autoresearch.records import ChainedEvent, Event
+from autoresearch.records import ChainedEvent, Event, Trust
 from autoresearch.report import ResultsTable
 from autoresearch.shares import Shares, check_fits
 from autoresearch.surroundings import Surroundings, order_event
 from autoresearch.taskfile import FILE, Task, load
 from autoresearch.taskfile.times import is_exclusive, is_time
 from autoresearch.text import show_bytes
+from autoresearch.trust import note, trust_of
 from autoresearch.workspace import survey
 
 _RAISE = {
@@ -41,6 +42,7 @@ _RAISE = {
     "cost": "[budget] cost_usd",
     "tokens": "[budget] tokens",
     "target": "[metric] target",
+    "gate": "[gate] queries",
 }
 
 
@@ -139,7 +141,8 @@ class Session:
                 "project",
             ]
         }
-        self.ledger.append(run.run, Event("run_started", None, body), self._surroundings.note((), detached=self.wish.detached))
+        note = self._surroundings.note((), detached=self.wish.detached)
+        self.ledger.append(run.run, Event("run_started", None, body), note, *self._sets())
         self._record_texts()
 
     def _record_restart(self) -> None:
@@ -154,6 +157,7 @@ class Session:
             event, words = order_event(self.history, *wish.order)
             orders += [event] if event is not None else []
             self.notices += [words] if words else []
+        orders += self._sets()
         note = self._surroundings.note(due, detached=wish.detached)
         self.ledger.append(self.run.run, Event("run_started", None, body), note, *orders)
         self.run = replace(self.run, python=python)
@@ -169,6 +173,13 @@ class Session:
         if (due or wish.rebaseline) and self.history.line and (wish.order is None or wish.order[0] != "validate"):
             measured = "baseline and incumbent are" if wish.rebaseline else "the incumbent is"
             self.notices.append(f"{measured} measured again first; from then on it is the new value that has to be beaten")
+
+    def _sets(self) -> list[Event]:
+        """What sets there are, and how many candidates the gate answers for, where that is not recorded yet."""
+        most, held_out = self.task.gate.queries if self.task.gate is not None else 0, self.task.held_out is not None
+        agenda = self.history.agenda
+        known = (agenda.queries, agenda.held_out) == (most, held_out)
+        return [] if known else [Event("note", None, {"what": "sets", "queries": most, "held_out": held_out})]
 
     def _notice_checkout(self) -> None:
         """What is in the checkout and not in the run."""
@@ -268,7 +279,9 @@ class Session:
         assembly = Assembly(paths, location, self.task, self.run, self.ledger, slots=slots, shares=shares)
         shares.room.say = lambda words: seen("mended", {"words": words})
         workspace = await assembly.workspace(supervisor)
-        for words in [*shares.words(slots[0], supervisor.memory_limit), *await assembly.tidy(supervisor)]:
+        self._say_trust(trust_of(self.task, await assembly.found(supervisor)), seen)
+        said = [*shares.words(slots[0], supervisor.memory_limit), *assembly.blind(), *await assembly.tidy(supervisor)]
+        for words in said:
             seen("mended", {"words": words})
         try:
             parts, options = self._with_errand(assembly.parts(supervisor, workspace), assembly.options())
@@ -282,6 +295,20 @@ class Session:
         finally:
             workspace.close()
         return ending
+
+    def _say_trust(self, trust: Trust, seen: Watch) -> None:
+        """Store how far the ruler is out of reach in this session, and say it.
+
+        Raises:
+            SetupError: a proposer that writes code would have no walls, and nobody allowed that.
+        """
+        table = self.task.proposer[0]
+        if self.wish.order is None and "sandbox" not in trust.level:
+            consent.ask(self.project.paths, table.kind, trust, self.wish.confirm)
+        if self.history.agenda.trust != trust:
+            self.ledger.append(self.run.run, note(trust))
+        if self.wish.order is None:
+            seen("trust", {"words": trust.line})
 
     def _with_errand(self, parts: Parts, options: Options) -> tuple[Parts, Options]:
         measured = self.measured.readouts if self.measured else {}

@@ -140,6 +140,7 @@ class Upkeep:
             "Baseline": f"{unit} {base:.10g}" if base is not None else "",
             "Experiment": f"{books.options.run}/{e.n}",
             "Proposer": one_line(e.proposer),
+            "Flags": one_line(", ".join(f"{f.name} {f.path}:{f.line}" for f in e.flags), 500),
             "Ledger": decided.hash,
         }
         rows = "\n".join(f"{key}: {value}" for key, value in trailers.items() if value)

@@ -27,7 +27,11 @@ FROM_HEAD = Wish(start="HEAD")
 
 @pytest.fixture(params=["layers", "scanned", "linked"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How trees are made: large ones as overlays, small ones scanned with mounts, and where there is no namespace, links."""
+    """How trees are made: large ones as overlays, small ones scanned with mounts, and where there is no namespace, links.
+
+    Without a sandbox around them, in which nothing outside could be written: `test_walls.py` has those.
+    """
+    monkeypatch.setenv("AUTORESEARCH_SANDBOX", "off")
     if request.param == "linked":
         monkeypatch.setenv("AUTORESEARCH_NAMESPACES", "off")
     return str(request.param)

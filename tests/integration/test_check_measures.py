@@ -17,6 +17,7 @@ from autoresearch.choice import Wish
 from autoresearch.session import Session
 
 MakeToy = Callable[..., Toy]
+OPEN = TASK.replace('command = "python evaluate.py"', 'command = "python evaluate.py"\nsandbox = "none"')
 COUNTED = """\
 import pathlib
 calls = pathlib.Path({calls!r})
@@ -53,15 +54,15 @@ def counted(calls: Path, noise: str = "0") -> str:
 # -- noise --------------------------------------------------------------------------------------------------------------
 
 
-def test_exact_metric_takes_two_evaluations_and_one_broken_one(make_toy: MakeToy, calls: Path) -> None:
-    toy = make_toy({"evaluate.py": counted(calls)})
+def test_exact_metric_takes_two_evaluations_a_broken_one_and_one_as_a_candidate(make_toy: MakeToy, calls: Path) -> None:
+    toy = make_toy({"evaluate.py": counted(calls)}, task=OPEN)
     answer = found(toy.folder)
     assert (answer["exact"], answer["sd"], answer["detectable"], len(answer["values"])) == (True, 0.0, 0.0, 2)
-    assert len(calls.read_text()) == 3
+    assert len(calls.read_text()) == 4
 
 
 def test_noisy_metric_takes_three_more_and_says_what_can_be_seen(make_toy: MakeToy, calls: Path) -> None:
-    toy = make_toy({"evaluate.py": counted(calls, "(n * 7 % 5) / 10")})
+    toy = make_toy({"evaluate.py": counted(calls, "(n * 7 % 5) / 10")}, task=OPEN)
     answer = found(toy.folder)
     assert len(answer["values"]) == 5
     assert answer["detectable"] > 2 * answer["sd"] > 0
@@ -69,7 +70,7 @@ def test_noisy_metric_takes_three_more_and_says_what_can_be_seen(make_toy: MakeT
 
 
 def test_aa_tells_what_a_keep_if_better_loop_would_have_claimed(make_toy: MakeToy, calls: Path) -> None:
-    toy = make_toy({"evaluate.py": counted(calls, "[0, .3, -.2, .1, -.4, .2, 9, 0][(n - 1) % 8]")})
+    toy = make_toy({"evaluate.py": counted(calls, "[0, .3, -.2, .1, -.4, .2, 9, 0][(n - 1) % 8]")}, task=OPEN)
     answer = found(toy.folder, "--aa", "8")
     assert answer["greedy"] == pytest.approx({"keeps": 2, "claimed": 0.4, "relative": 0.04})
     assert answer["outliers"] == [6]
@@ -80,13 +81,13 @@ def test_aa_tells_what_a_keep_if_better_loop_would_have_claimed(make_toy: MakeTo
 
 
 def test_drift_is_said_in_words(make_toy: MakeToy, calls: Path) -> None:
-    toy = make_toy({"evaluate.py": counted(calls, "n / 10")})
+    toy = make_toy({"evaluate.py": counted(calls, "n / 10")}, task=OPEN)
     assert "it drifts: by +0.9 from the first evaluation to the last" in check(toy.folder, "--aa", "10")
 
 
 def test_broken_text_does_not_pass_for_used_where_the_number_is_noise(make_toy: MakeToy, calls: Path) -> None:
     noisy = counted(calls, "0").replace('float(pathlib.Path("knob.txt").read_text())', "n / 100")
-    toy = make_toy({"evaluate.py": noisy}, task=TASK.replace('"knob.txt", "extra/**"', '"knob.txt"'))
+    toy = make_toy({"evaluate.py": noisy}, task=OPEN.replace('"knob.txt", "extra/**"', '"knob.txt"'))
     assert found(toy.folder)["editable"][0]["used"] is None
 
 
@@ -154,7 +155,7 @@ def noticed(toy: Toy, **wish: Any) -> list[str]:
 
 
 def test_new_run_takes_the_measurements_over(make_toy: MakeToy, calls: Path) -> None:
-    toy = make_toy({"evaluate.py": counted(calls)})
+    toy = make_toy({"evaluate.py": counted(calls)}, task=OPEN)
     check(toy.folder)
     calls.write_text("")
     toy.run([], run="one")
@@ -167,7 +168,7 @@ def test_new_run_takes_the_measurements_over(make_toy: MakeToy, calls: Path) -> 
 
 
 def test_noisy_baseline_is_taken_over_whole(make_toy: MakeToy, calls: Path) -> None:
-    toy = make_toy({"evaluate.py": counted(calls, "(n * 7 % 5) / 10")})
+    toy = make_toy({"evaluate.py": counted(calls, "(n * 7 % 5) / 10")}, task=OPEN)
     values = found(toy.folder)["values"]
     calls.write_text("")
     toy.run([], run="one")

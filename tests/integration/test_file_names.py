@@ -165,7 +165,8 @@ def test_links_modes_and_empty_files_survive_from_base_to_candidate(make_toy: Ca
     """
     script = 'os.unlink("extra/dangling"); os.symlink("empty", "extra/dangling"); os.chmod("extra/plain", 0o755)'
     script += '\npathlib.Path("extra/empty too").touch(); os.symlink("deep", "extra/folder link")'
-    toy = make_toy({"evaluate.py": evaluate, "propose.py": f"import os, pathlib\n{script}"}, task=TASK + COMMAND)
+    task = TASK.replace('"extra/**"', '"extra/**", "extra/**/dangling"')  # of the base, and it leads out of the tree
+    toy = make_toy({"evaluate.py": evaluate, "propose.py": f"import os, pathlib\n{script}"}, task=task + COMMAND)
     toy.write({"extra/empty": "", "extra/run.sh": "#!/bin/sh\n", "extra/plain": "x", "extra/deep/x": "x"})
     (toy.folder / "extra/run.sh").chmod(0o755)
     (toy.folder / "extra/dangling").symlink_to("/no/where")

@@ -36,7 +36,7 @@ class Desk:
         location = plumbing.locate(toy.folder)
         assert location is not None
         base = toy.git("rev-parse", "HEAD").strip()
-        scope = Scope(("knob.txt", "extra/**"))
+        scope = Scope(("knob.txt", "extra/**", "extra/two.txt"))
         self.toy = toy
         self.workspace = GitWorkspace(location, scope, run="one", base=base, cache=cache, options=TreeOptions({}))
         self.base = self.workspace.baseline(0)

@@ -53,9 +53,18 @@ write("knob.txt", "5\\n")
 Made = Callable[..., Toy]
 
 
-def proposed(make_toy: Made, script: str, *, again: int = 1, timeout: str = "1m", task: str = TASK, **files: str) -> Toy:
+def proposed(
+    make_toy: Made,
+    script: str,
+    *,
+    again: int = 1,
+    timeout: str = "1m",
+    task: str = TASK,
+    sandbox: str = "auto",
+    **files: str,
+) -> Toy:
     """A run of `again` experiments by a command that does `script`; the project holds some files in and out of scope."""
-    task += f'[proposer]\nkind = "command"\ncommand = "python propose.py"\ntimeout = "{timeout}"\n'
+    task += f'[proposer]\nkind = "command"\ncommand = "python propose.py"\ntimeout = "{timeout}"\nsandbox = "{sandbox}"\n'
     usual = {"extra/one.txt": "1\n", "data/a.txt": "a\n", "tool.sh": "#!/bin/sh\n", "propose.py": PRELUDE + script}
     toy = make_toy({**usual, **files}, task=task)
     toy.run(wish=Wish(name="one", experiments=again))
@@ -193,7 +202,7 @@ else:
     write("{flag}", "")
     {script}
 """
-    toy = proposed(make_toy, script, again=2)
+    toy = proposed(make_toy, script, again=2, sandbox="none")
     assert verdict(toy)[:2] == (Kind.INVALID, "scope")
     assert toy.history().experiments[2].value == 5  # its status was clean
 
@@ -253,7 +262,7 @@ while not os.path.exists("{tmp_path}/beat"):
     time.sleep(0.01)
 os.unlink("evaluate.py")
 """
-    toy = proposed(make_toy, script)
+    toy = proposed(make_toy, script, sandbox="none")
     assert verdict(toy)[:2] == (Kind.INVALID, "scope")
     beat = (tmp_path / "beat").read_text()
     anyio.run(anyio.sleep, 0.2)

@@ -35,7 +35,7 @@ class Desk:
     def __init__(self, toy: Toy, cache: Path) -> None:
         location = plumbing.locate(toy.folder)
         assert location is not None
-        scope = Scope(("knob.txt", "extra/**"))
+        scope = Scope(("knob.txt", "extra/**", "extra/*.bin", "extra/text.txt"))
         base = toy.git("rev-parse", "HEAD").strip()
         self.workspace = GitWorkspace(location, scope, run="one", base=base, cache=cache, options=TreeOptions({}))
         self.base = self.workspace.baseline(0)

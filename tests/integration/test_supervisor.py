@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -23,11 +22,11 @@ from typing import Any
 import anyio
 import psutil
 import pytest
+from tests.ordinary import run_as_nobody
 
 from autoresearch.errors import DiskFault, RunnerLost
 from autoresearch.process import Exit, Job, Supervisor
 
-ROOT = Path(__file__).parents[2]
 LINUX = sys.platform == "linux"
 pytestmark = pytest.mark.skipif(not LINUX, reason="containment of processes is tested on Linux")
 
@@ -565,34 +564,7 @@ def test_read_only_folder_cannot_be_written_in_a_namespace(project: Path, place:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="these are the tests of an ordinary user")
-def test_all_this_holds_for_an_ordinary_user(tmp_path: Path) -> None:
-    """The tests above and the runner's as nobody, with interpreter and sources mounted where nobody can read them."""
-    top = Path(tempfile.mkdtemp())
-    try:
-        top.chmod(0o755)
-        places = {"python": Path(sys.base_prefix), "checkout": ROOT, "site": Path(pytest.__file__).parents[1]}
-        for name in places:
-            (top / name).mkdir()
-        (top / "home").mkdir(mode=0o777)
-        (top / "home").chmod(0o777)
-        mounts = " && ".join(f'mount --bind "{place}" "{top / name}"' for name, place in places.items())
-        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        files = "tests/integration/test_supervisor.py tests/integration/test_runner.py"
-        tests = f"-m pytest -q -p no:cacheprovider --basetemp={top}/home/tmp {files}"
-        chosen = "-k '(test_supervisor and namespaces and not two_gigabytes) or (test_runner and plain)'"
-        user = f'setpriv --reuid 65534 --regid 65534 --clear-groups "{top}/python/bin/{version}" {tests} {chosen}'
-        env = {
-            "PATH": os.environ["PATH"],
-            "HOME": f"{top}/home",
-            "TMPDIR": f"{top}/home",
-            "LD_LIBRARY_PATH": f"{top}/python/lib",
-            "PYTHONPATH": f"{top}/checkout/src:{top}/site",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        script = f"{mounts} || exit 99; cd {top}/checkout; exec {user}"
-        done = subprocess.run(["unshare", "-m", "sh", "-c", script], env=env, capture_output=True, text=True, timeout=600)
-        if done.returncode == 99 or "unshare failed" in done.stderr:
-            pytest.skip(f"no private mounts here: {done.stderr.strip()}")
-        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    finally:
-        shutil.rmtree(top)
+def test_all_this_holds_for_an_ordinary_user() -> None:
+    """The tests above and the runner's."""
+    chosen = "-k '(test_supervisor and namespaces and not two_gigabytes) or (test_runner and plain)'"
+    run_as_nobody("tests/integration/test_supervisor.py tests/integration/test_runner.py", chosen)

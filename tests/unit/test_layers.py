@@ -34,6 +34,9 @@ FACES = {
     "live",
     "testing",
     "trust",
+    "walls",
+    "consent",
+    "private",
 }
 LOOP = {"loop", "books", "bench", "upkeep", "comeback", "errands", "budget", "slots", "guards", "prospects", "drafting"}
 LOOP |= {"admission", "plausible", "review", "gate"}
@@ -50,6 +53,7 @@ GROUND = {
     "text",
     "masking",
     "noise",
+    "sight",
     "scan",
     "sealed",
 }

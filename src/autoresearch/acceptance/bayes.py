@@ -213,7 +213,7 @@ class Weighing:
 
     def __init__(self, situation: Situation, level: Level, scale: Scale) -> None:
         self._s, self._e, self._settings, self._scale = situation, situation.current, situation.settings, scale
-        self._own = self._e.measurements[self._e.base :]
+        self._own = [m for m in self._e.measurements[self._e.base :] if m.phase in ("first", "race")]
         self._trial = follow(level, self._e, scale)
         self._smallest = single_run.in_numbers(single_run.min_effect(situation), scale, level.mean)
 

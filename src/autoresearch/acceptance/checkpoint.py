@@ -1,4 +1,4 @@
-"""Now and then: does the line of keeps hold against where it stood at the last checkpoint?"""
+"""Now and then: does the line of keeps hold against where it stood at the last checkpoint, and on the held-out set?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Checkpoint:
             return Done()
         pairs = [m for m in self._made if m.arm == "checkpoint"]
         if len(pairs) == CHECKPOINT_PAIRS and len(self._made) >= 2 * CHECKPOINT_PAIRS:
-            return self._result(pairs[0].of)
+            return self._then_held_out(self._result(pairs[0].of), pairs[0].of, CHECKPOINT_PAIRS)
         if not self._is_due():
             return Done()
         pair, second = divmod(len(self._made), 2)
@@ -42,8 +42,11 @@ class Checkpoint:
             return self._measure(self._s.incumbent.n, "checkpoint", 0) if self._is_due() else Done()
         metric, measured = self._s.settings.metric, self._s.history.experiments[again[0].of]
         recorded = self._s.history.agenda.bars.get(measured.n, measured.value)  # as it was measured last, here
-        if any(not m.ok for m in again) or all(m.values[metric] == recorded for m in again):
+        if any(not m.ok for m in again):
             return Done()
+        if all(m.values[metric] == recorded for m in again):
+            before = self._left(self._known.held[-2] if len(self._known.held) > 1 else 0)
+            return self._then_held_out(Done(), before, 1)
         if len(again) <= _MORE:
             return self._measure(measured.n, "checkpoint", len(again))
         return self._noisy(measured.n)
@@ -89,6 +92,42 @@ class Checkpoint:
         if gain.low <= 0 <= gain.high:
             return Done(f"checkpoint: no clear gain since experiment {before}: {_names(kept)} unconfirmed")
         return Done()
+
+
+    # -- on the held-out set ------------------------------------------------------------------------------------------
+
+    def _then_held_out(self, found: RollBack | Done, before: int, pairs: int) -> Measure | RollBack | Done:
+        """What the checkpoint found, and then pairs of the same two on the held-out set."""
+        held = [m for m in self._s.current.measurements if m.phase == "held_out"]
+        if not self._s.settings.held_out or isinstance(found, RollBack) or (self._s.incumbent.n == before and not held):
+            return found
+        if any(not m.ok for m in held):
+            return Done(_and(found.words, f"checkpoint: the held-out evaluation failed: {held[-1].words}"))
+        if len(held) == 2 * pairs:
+            return self._held_out_result(held, found)
+        pair, second = divmod(len(held), 2)
+        arm = "incumbent" if is_first(pair, second) else "checkpoint"
+        seed = seed_for(self._s.settings, self._s.current.n, 3000 + pair)
+        return Measure(of=self._s.incumbent.n if arm == "incumbent" else before, arm=arm, seed=seed, phase="held_out")
+
+    def _held_out_result(self, held: list[Measurement], found: Done) -> RollBack | Done:
+        arms = {arm: [m for m in held if m.arm == arm] for arm in ("incumbent", "checkpoint")}
+        of, before = arms["incumbent"][0].of, arms["checkpoint"][0].of
+        if of != self._s.incumbent.n:
+            return Done()  # it was taken out
+        scale = self._known.scale
+        gain = interval([scale.of(a) - scale.of(b) for a, b in zip(arms["incumbent"], arms["checkpoint"], strict=True)])
+        kept = _names([n for n in self._s.history.line if n > before])
+        if gain.high < 0:
+            return RollBack(before, f"worse on held-out than at the last checkpoint: {kept} taken out")
+        if gain.low <= 0:
+            words = f"checkpoint: no clear gain on held-out since experiment {before}: {kept} unconfirmed"
+            return Done(_and(found.words, words))
+        return found
+
+
+def _and(words: str, more: str) -> str:
+    return f"{words}; {more}" if words else more
 
 
 def _names(kept: list[int]) -> str:

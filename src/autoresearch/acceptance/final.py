@@ -1,7 +1,8 @@
 """The final comparison of the result with the original baseline: interleaved pairs, their number fixed beforehand.
 
 Pairs alternate in order (AB, BA, AB, …), both arms of a pair have the same seed, and the mean gain has a 90 % t interval
-over the pairs. An exact metric's result has to give its recorded bits once more; where a person asks, the baseline too.
+over the pairs. An exact metric's result has to give its recorded bits once more; where a person asks, the baseline too. With a
+held-out set all of it happens there, and an exact metric's result and baseline are measured on it once each.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def begin(situation: Situation) -> Compare | Done | None:
         return Done()
     # a run that began with too little for a comparison may go on with more
     pairs = method.pairs or planned(situation.settings, method.rule, situation.baseline.own).pairs
-    return Compare(0 if history.exact else max(FEWEST, pairs)) if pairs else Done()
+    once = 1 if situation.settings.held_out else 0
+    return Compare(once if history.exact else max(FEWEST, pairs)) if pairs else Done()
 
 
 def compare(situation: Situation) -> Measure | Done:
@@ -68,13 +70,14 @@ def compare(situation: Situation) -> Measure | Done:
         pair, second = divmod(len(done), 2)
         of, arm = (plan.of, "candidate") if is_first(pair, second) else (0, "baseline")
         return Measure(of=of, arm=arm, seed=seed_for(situation.settings, -1, plan.first + pair), phase="final")
-    if plan.pairs < 2:
+    if plan.pairs < 2 and not situation.settings.held_out:
         words = _other_bits(situation, done)
         return Done(words) if words else Done("the same bits", _recorded(situation))
     sign, metric = situation.settings.sign(), situation.settings.metric
     values = {arm: [m.values[metric] for m in done if m.arm == arm] for arm in ("candidate", "baseline")}
     gains = [sign * (a - b) for a, b in zip(values["candidate"], values["baseline"], strict=True)]
-    return Done("compared", replace(interval(gains), base=statistics.fmean(values["baseline"])))
+    base, held_out = statistics.fmean(values["baseline"]), situation.settings.held_out
+    return Done("compared", replace(interval(gains), base=base, held_out=held_out))
 
 
 def _recorded(situation: Situation) -> Gain:

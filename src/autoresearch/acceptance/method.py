@@ -44,7 +44,7 @@ def method(
     return Method(
         rule,
         1 if is_exact else _pairs(settings, sd, count, walled=walled),
-        _checkpoints(count, is_exact=is_exact),
+        _checkpoints(count, is_exact=is_exact, held_out=settings.held_out),
         alpha,
         sd,
         None if sd is None else DETECTABLE * sd,
@@ -83,5 +83,7 @@ def _half(pairs: int) -> float:
     return T95[pairs - 1] * math.sqrt(2 / pairs)
 
 
-def _checkpoints(count: float, *, is_exact: bool) -> int:
-    return int(_CHECKPOINTS * count / (1 if is_exact else 2 * CHECKPOINT_PAIRS))
+def _checkpoints(count: float, *, is_exact: bool, held_out: bool) -> int:
+    each = 1 if is_exact else 2 * CHECKPOINT_PAIRS
+    held = 2 if is_exact else 2 * CHECKPOINT_PAIRS
+    return int(_CHECKPOINTS * count / (each + (held if held_out else 0)))

@@ -84,7 +84,7 @@ class Heat:
     def __init__(self, situation: Situation, known: Tally) -> None:
         self._s, self._known = situation, known
         self._e, self._settings = situation.current, situation.settings
-        self._own = self._e.measurements[self._e.base :]
+        self._own = [m for m in self._e.measurements[self._e.base :] if m.phase in ("first", "race")]
         self._bar = known.bar(situation.incumbent)
         self._smallest = single_run.in_numbers(single_run.min_effect(situation), known.scale, self._bar)
 

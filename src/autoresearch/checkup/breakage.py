@@ -30,11 +30,13 @@ class Broken:
     Attributes:
         used: the evaluation noticed; None where a noisy number does not tell.
         words: how it noticed, or what it said all the same.
+        value: what was measured all the same.
     """
 
     file: str
     used: bool | None
     words: str
+    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,13 @@ def _chosen(files: Sequence[str]) -> list[str]:
 async def _break(sealed: Sealed, files: Sequence[str], values: Sequence[float], durations: Sequence[float], say: Say) -> Broken:
     names = files[0] if len(files) == 1 else f"all {len(files)} editable files"
     say(f"breaking {names} (at most {show_seconds(max(durations))} if nothing notices it)")
-    candidate = sealed.candidate(_ruined(sealed, files))
+    candidate = sealed.candidate(ruined(sealed, files))
     tried = await sealed.evaluate(candidate, label="broken", timeout_s=3 * max(durations) + 30)
     return judge(files[0] if len(files) == 1 else "", tried, values, sealed.task.metric.name)
 
 
-def _ruined(sealed: Sealed, files: Sequence[str]) -> Mapping[str, Blob | None]:
+def ruined(sealed: Sealed, files: Sequence[str]) -> Mapping[str, Blob | None]:
+    """Files that no program can read in place of these."""
     prefix = sealed.subject.location.prefix
     return {file: Blob(_BROKEN, sealed.workspace.files[prefix + file][0]) for file in files}
 
@@ -123,9 +126,9 @@ def judge(file: str, tried: Tried, values: Sequence[float], metric: str) -> Brok
     value = tried.readout.values[metric]
     if len(set(values)) == 1:
         used = value != values[0]
-        return Broken(file, used, f"{metric} {'became' if used else 'stayed'} {value:.6g}")
+        return Broken(file, used, f"{metric} {'became' if used else 'stayed'} {value:.6g}", value)
     if file.endswith(_CODE):
-        return Broken(file, False, f"{metric} was read all the same: {value:.6g}")
+        return Broken(file, False, f"{metric} was read all the same: {value:.6g}", value)
     centre, sd = statistics.fmean(values), statistics.stdev(values)
     used_or_not = True if abs(value - centre) > _FAR * sd else None
-    return Broken(file, used_or_not, f"{metric} is {value:.6g} against {centre:.6g} ± {sd:.2g}")
+    return Broken(file, used_or_not, f"{metric} is {value:.6g} against {centre:.6g} ± {sd:.2g}", value)

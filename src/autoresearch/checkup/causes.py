@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from autoresearch.checkup import connections
 from autoresearch.checkup.measure import Tried
 from autoresearch.checkup.mend import Mend
 from autoresearch.checkup.surroundings import Surroundings, first_word, is_built, is_database
@@ -47,6 +48,8 @@ def hints(tried: Tried, task: Task, near: Surroundings) -> Iterator[Change]:
         *_parts(text, task, near),
         *economies(task, near),
         *_databases(text, task, near),
+        *connections.daemons(text, task),
+        *connections.hints(text, task, near),
     ):
         if change not in seen:
             seen.add(change)
@@ -97,7 +100,7 @@ def _places(token: str, tried: Tried, near: Surroundings) -> list[str]:
     if path.startswith("~/"):
         return [name] if (name := near.in_home(path[2:])) else []
     if path.startswith("/"):
-        return []
+        return connections.beyond(path)
     if path.startswith("../"):
         return [os.path.normpath(path)] if (near.project / path).exists() else []
     return _in_project(path, near) or ([name] if path.startswith(".") and (name := near.in_home(path)) else [])

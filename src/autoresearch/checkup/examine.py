@@ -8,22 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoresearch import git, machine, proposers
+from autoresearch import git, machine, private, proposers
 from autoresearch.acceptance.single_run import seed_for
 from autoresearch.assembly import scope_of, slots_of
-from autoresearch.checkup import breakage, forecast, mend, reading, reuse, spread, unused
+from autoresearch.checkup import breakage, controls, forecast, leaks, mend, reading, reuse, spread, unused
 from autoresearch.checkup.breakage import Breakage
 from autoresearch.checkup.causes import Change, economies, makes_environment
 from autoresearch.checkup.findings import Findings, Line, Passed, bounds, problems_of
 from autoresearch.checkup.forecast import Sweep
 from autoresearch.checkup.measure import Listener, Say, Sealed, Subject, Tried
+from autoresearch.checkup.mend import Mend
 from autoresearch.checkup.surroundings import Surroundings, first_word, look
 from autoresearch.checkup.unused import Cause
 from autoresearch.checkup.walls import Search, Walls
 from autoresearch.contracts import Settings
 from autoresearch.errors import SetupError
 from autoresearch.guards import doubt
-from autoresearch.records import Outcome
+from autoresearch.records import Outcome, Readout, Which
 from autoresearch.taskfile import Task
 from autoresearch.taskfile.units import show_seconds
 
@@ -110,6 +111,7 @@ class Examination:
             measured, more = await self._once(measured)
             changes = (*changes, *more)
         measured, more, noticed, causes = await self._candidate(measured)
+        measured, noticed = await self._walled_again(text, measured, noticed)
         changes = (*changes, *more)
         async with Sealed(self._subject, measured.text, self._supervisor) as sealed:
             found = await self._rest(sealed, measured, noticed, causes)
@@ -195,6 +197,19 @@ class Examination:
                 return other, (change, *more), seen, causes
         return measured, (), noticed, causes
 
+    async def _walled_again(self, text: str, measured: Measured, noticed: Breakage) -> tuple[Measured, Breakage]:
+        """The sandbox back around it, where what was changed after it was taken away makes that unnecessary."""
+        if (self._subject.task_of(text).evaluate.sandbox == "none") or (
+            self._subject.task_of(measured.text).evaluate.sandbox != "none"
+        ):
+            return measured, noticed
+        walled = self._changed(measured.text, (Mend("evaluate", "sandbox"),))
+        other = (await self._try(walled))[0] if walled is not None else None
+        if other is None:
+            return measured, noticed
+        seen, _ = await self._break(other)
+        return (other, seen) if seen.ok or not noticed.ok else (measured, noticed)
+
     async def _break(self, measured: Measured) -> tuple[Breakage, tuple[Cause, ...]]:
         async with Sealed(self._subject, measured.text, self._supervisor) as sealed:
             values = measured.values(sealed.task.metric.name)
@@ -230,13 +245,18 @@ class Examination:
         task, metric = sealed.task, sealed.task.metric
         checks = [await self._check(sealed, i) for i in range(len(sealed.options.checks))]
         quick = await self._quick(sealed) if task.evaluate.quick else None
+        sets = [await self._set(sealed, which) for which, _ in private.tables(task)]
+        leaked = leaks.find(sealed)
         values = measured.values(metric.name)
         read = [t.readout.values for t in measured.tried]
         guards = bounds(sealed.options.guards, read)
         doubts = [words for guard in sealed.options.guards if (words := doubt(guard, read))]
         noise = spread.spread(values)
+        same = await controls.unchanged(sealed, self._by_seed(measured, sealed.task), self._say)
+        broken = await controls.ruin(sealed, noticed, [t.readout for t in measured.tried], self._say)
         sweep = forecast.sweep(sealed, sum(measured.durations) / len(measured.durations))
-        problems = [*_unnoticed(noticed, causes), *problems_of(guards, checks, quick)]
+        problems = [*_unnoticed(noticed, causes), *problems_of(guards, checks, quick, sets), *leaked.found]
+        problems += controls.problems(same, broken, metric.name)
         return Findings(
             metric.name,
             metric.direction,
@@ -244,10 +264,13 @@ class Examination:
             spread=noise,
             greedy=spread.greedy(values, metric.direction) if self._wish.aa > 1 else None,
             breakage=noticed,
+            unchanged=same,
+            ruined=broken,
             causes=tuple(c.words for c in causes),
             guards=guards,
             checks=tuple(checks),
             quick=quick,
+            sets=tuple(sets),
             setup_s=self._took("setup"),
             build_s=self._took("build"),
             memory_mb=machine.total_memory_mb(),
@@ -258,7 +281,7 @@ class Examination:
             price=forecast.price(task),
             sweep=sweep,
             problems=tuple(problems),
-            warnings=(*self._warnings(noticed, measured, task, sweep), *doubts),
+            warnings=(*self._warnings(noticed, measured, task, sweep), *controls.warnings(same), *doubts, *leaked.unsure),
         )
 
     def _warnings(self, noticed: Breakage, measured: Measured, task: Task, sweep: Sweep) -> list[str]:
@@ -292,6 +315,12 @@ class Examination:
         tried = await sealed.check(check)
         return Passed(check.name, tried.ok, tried.readout.words, tried.readout.duration_s)
 
+    async def _set(self, sealed: Sealed, which: Which) -> Passed:
+        self._say(f"[{which}] command on the unchanged code")
+        tried = await sealed.on_set(which)
+        words = "" if tried.ok else f"{tried.readout.words}{_last_lines(tried)}"
+        return Passed(which, tried.ok, words, tried.readout.duration_s)
+
     async def _quick(self, sealed: Sealed) -> Passed:
         self._say("the quick test")
         tried = await sealed.quick()
@@ -307,11 +336,14 @@ class Examination:
         if not found.ready:
             return found
         task, subject = self._subject.task_of(measured.text), self._subject
-        settings = Settings(task.metric.name, seed=subject.seed)
-        readouts = {seed_for(settings, 0, i): t.readout for i, t in enumerate(measured.tried)}
+        readouts = self._by_seed(measured, task)
         tree = _tree(subject)
         reuse.save(subject.paths, task, base_tree=tree, seed=subject.seed, python=subject.python, readouts=readouts)
         return replace(found, reusable_until=time.time() + reuse.AGE_S)
+
+    def _by_seed(self, measured: Measured, task: Task) -> dict[int, Readout]:
+        settings = Settings(task.metric.name, seed=self._subject.seed)
+        return {seed_for(settings, 0, i): t.readout for i, t in enumerate(measured.tried)}
 
 
 def _tree(subject: Subject) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoresearch.checkup.breakage import Breakage
+from autoresearch.checkup.controls import Ruined, Unchanged
 from autoresearch.checkup.forecast import Disk, Pace, Sweep
 from autoresearch.checkup.spread import Greedy, Spread
 from autoresearch.guards import Bound, broken
@@ -62,10 +63,13 @@ class Findings:
     lines: tuple[Line, ...] = ()
     written: bool = False
     breakage: Breakage | None = None
+    unchanged: Unchanged = field(default_factory=Unchanged)
+    ruined: Ruined = field(default_factory=Ruined)
     causes: tuple[str, ...] = ()
     guards: tuple[Bounded, ...] = ()
     checks: tuple[Passed, ...] = ()
     quick: Passed | None = None
+    sets: tuple[Passed, ...] = ()
     setup_s: float | None = None
     build_s: float | None = None
     memory_mb: float = 0.0
@@ -111,10 +115,12 @@ class Findings:
             "lines": [_plain(line) for line in self.lines],
             "written": self.written,
             "editable": [_plain(b) for b in self.breakage.broken] if self.breakage else [],
+            "controls": {"unchanged": _plain(self.unchanged), "broken": _plain(self.ruined)},
             "causes": list(self.causes),
             "guards": [_plain(g) for g in self.guards],
             "checks": [_plain(c) for c in self.checks],
             "quick": _plain(self.quick),
+            "sets": [_plain(s) for s in self.sets],
             "setup_s": self.setup_s,
             "build_s": self.build_s,
             "memory": {"machine_mb": self.memory_mb, "limit_by": next((r.limit_by for r in measured if r.limit_by), "")},
@@ -130,10 +136,13 @@ def _plain(record: Any) -> Any:
     return dataclasses.asdict(record) if record is not None else None
 
 
-def problems_of(guards: Sequence[Bounded], checks: Sequence[Passed], quick: Passed | None) -> list[str]:
+def problems_of(
+    guards: Sequence[Bounded], checks: Sequence[Passed], quick: Passed | None, sets: Sequence[Passed] = ()
+) -> list[str]:
     """What of the further conditions the baseline itself does not meet."""
     found = [f"the baseline itself breaks a guard: {g.broken}" for g in guards if g.broken]
     found += [f"check {c.name} fails on the unchanged code: {c.words}" for c in checks if not c.passed]
+    found += [f"[{s.name}] command fails on the unchanged code: {s.words}" for s in sets if not s.passed]
     return found + ([f"the quick test fails on the unchanged code: {quick.words}"] if quick and not quick.passed else [])
 
 

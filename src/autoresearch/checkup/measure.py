@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from autoresearch import git, machine
+from autoresearch.acceptance.single_run import seed_for
 from autoresearch.assembly import Assembly, closed_to_evaluations, wanted
 from autoresearch.books import CheckOrder, Options
 from autoresearch.contracts import Place
@@ -19,7 +20,7 @@ from autoresearch.ledger import MemoryLedger
 from autoresearch.paths import ProjectPaths
 from autoresearch.process import Exit, Job, Supervisor, can_layer
 from autoresearch.process.environment import Openings
-from autoresearch.records import Blob, Candidate, Layer, Order, Outcome, Readout, RunRecord
+from autoresearch.records import Blob, Candidate, Layer, Order, Outcome, Readout, RunRecord, Which
 from autoresearch.runners.formats import Found, recognise
 from autoresearch.shares import Shares
 from autoresearch.taskfile import Task
@@ -31,7 +32,7 @@ from autoresearch.workspace.tree import remove
 RUN = ".check"  # no run can have this name
 SEALED = Openings()
 _HEARD = 256 * 1024  # characters of standard output that are remembered
-OPEN = Openings(home=True, environment=True)
+OPEN = Openings(home=True, environment=True, network=True, sandbox=True)
 
 Say = Callable[[str], None]
 
@@ -187,16 +188,22 @@ class Sealed:
         order = Order(0, seed, 1, label, "", self.subject.logs, timeout_s or self.timeout_s)
         return await self._run(candidate or self.base, order)
 
-    async def check(self, check: CheckOrder) -> Tried:
-        """One of the task's checks, on the base, with its retries."""
+    async def check(self, check: CheckOrder, candidate: Candidate | None = None) -> Tried:
+        """One of the task's checks on a candidate, the base if none is given, with its retries."""
         tried = Tried(Readout(Outcome.OK))
         for attempt in range(1, check.retries + 2):
             label = f"check-{slug(check.name)}"
             order = Order(0, 0, attempt, label, check.command, self.subject.logs, check.timeout_s, "check")
-            tried = await self._run(self.base, order)
+            tried = await self._run(candidate or self.base, order)
             if tried.ok:
                 break
         return tried
+
+    async def on_set(self, which: Which) -> Tried:
+        """One evaluation of the base on another of the task's sets; nothing of it is kept in a file."""
+        command, seed = self.options.command(which), seed_for(self.options.settings, 0, 0)
+        order = Order(0, seed, 1, which, command, None, self.timeout_s, pristine=True, which=which)
+        return await self._run(self.base, order)
 
     async def quick(self) -> Tried:
         """The task's smoke test, on the base."""
@@ -207,7 +214,7 @@ class Sealed:
         first, began = len(self.supervisor.heard), self._now()
         place: Place | None = None
         try:
-            place = await self.workspace.place(0, candidate)
+            place = await self.workspace.place(0, candidate, pristine=order.pristine, which=order.which)
             if place.failed:
                 readout = Readout(Outcome.BUILD, words=place.failed)
             elif place.unbuilt:
@@ -231,8 +238,8 @@ class Sealed:
         readout = await self.runner.evaluate(place, build)
         if readout.outcome is not Outcome.OK:
             return Readout(Outcome.BUILD, words=readout.words, exit_code=readout.exit_code), place
-        await self.workspace.built(0, candidate)
-        place = await self.workspace.place(0, candidate)
+        await self.workspace.built(0, candidate, pristine=order.pristine)
+        place = await self.workspace.place(0, candidate, pristine=order.pristine, which=order.which)
         return await self.runner.evaluate(place, order), place
 
     def _tried(self, readout: Readout, place: Place | None, order: Order, first: int) -> Tried:

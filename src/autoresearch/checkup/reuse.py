@@ -16,8 +16,9 @@ from autoresearch import machine
 from autoresearch.acceptance.single_run import seed_for
 from autoresearch.contracts import Settings
 from autoresearch.paths import ProjectPaths
+from autoresearch.private import ruler
 from autoresearch.records import Outcome, Readout
-from autoresearch.taskfile import Task, ruler
+from autoresearch.taskfile import Task
 from autoresearch.taskfile.units import show_seconds
 
 AGE_S = 2 * 3600.0
@@ -92,7 +93,7 @@ def _key(paths: ProjectPaths, task: Task, base_tree: str, python: str) -> dict[s
     """All that a measurement depends on."""
     return {
         "version": _VERSION,
-        "ruler": ruler(task)[0],
+        "ruler": ruler(task, paths.project)[0],
         "base_tree": base_tree,
         "python": python,
         "machine": machine.fingerprint().id,

@@ -150,6 +150,8 @@ class Walls:
             ("files that git does not know", files, SEALED),
             ("your environment", names, Openings(environment=True)),
             ("your HOME", self._home(), Openings(home=True)),
+            ("the network", [_NETWORK], Openings(network=True)),
+            ("what the sandbox leaves out", [_SANDBOX], Openings(sandbox=True)),
         ]
         everything = self._applied(found.text, tuple(files))
         if everything is None:
@@ -195,7 +197,12 @@ class Walls:
         words: str,
     ) -> list[Mend]:
         """The fewest of some mends that are needed while the walls after them are open."""
-        openings = Openings(any(o.home for _, _, o in rest), any(o.environment for _, _, o in rest))
+        openings = Openings(
+            home=any(o.home for _, _, o in rest),
+            environment=any(o.environment for _, _, o in rest),
+            network=any(o.network for _, _, o in rest),
+            sandbox=any(o.sandbox for _, _, o in rest),
+        )
         files = [m for w, ms, _ in rest for m in ms if m.kind == "file"]
 
         async def works(some: Sequence[Mend]) -> bool:
@@ -285,6 +292,16 @@ def _failure(tried: Tried) -> tuple[str, str, int | None]:
     words = re.sub(r"\b\d+(\.\d+)?\b|0x[0-9a-f]+", "#", tried.readout.words)
     last = [row.strip() for row in tried.output.splitlines() if row.strip()][-3:]
     return tried.readout.outcome.value, words + re.sub(r"\d+", "#", "\n".join(last)), tried.readout.exit_code
+
+
+_NETWORK = Mend("evaluate", "network", "on", because="it does not measure without the network", kind="network")
+_SANDBOX = Mend(
+    "evaluate",
+    "sandbox",
+    "none",
+    because="it does not measure in a sandbox, and nothing that it says tells why",
+    kind="sandbox",
+)
 
 
 def _file(name: str) -> Mend:

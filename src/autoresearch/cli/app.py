@@ -197,15 +197,19 @@ def run(
 
 @app.command()
 def demo(
-    n: Annotated[int, typer.Option("--n", help="Experiments.", min=1)] = 40,
-    folder: Annotated[Path, typer.Option("--folder", "-C", help="Where to put the example.")] = Path("autoresearch-demo"),
+    n: Annotated[int | None, typer.Option("--n", help="Experiments; 40, or 8 with --kill.", min=1)] = None,
+    kill: Annotated[bool, typer.Option("--kill", help="Kill a run three times and compare its ledger with one left alone.")] = False,
+    cheat: Annotated[bool, typer.Option("--cheat", help="Let a proposer cheat in four ways, and be honest once.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", "-C", help="Where to put the example; autoresearch-demo if left out.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the run.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Train a small language model dozens of times and watch it get better."""
     from autoresearch.cli.demo import run_demo
 
-    raise typer.Exit(run_demo(folder, experiments=n, seed=seed, as_json=json))
+    raise typer.Exit(run_demo(folder, experiments=n, seed=seed, as_json=json, kill=kill, cheat=cheat))
 
 
 @app.command()
@@ -316,7 +320,7 @@ def revive(
     """Try an experiment's candidate again on the present incumbent."""
     from autoresearch.cli.back import order_run
 
-    raise typer.Exit(order_run(folder, name, "revive", n, as_json=json))
+    raise typer.Exit(order_run(folder, name, "revive", {"experiment": n}, as_json=json))
 
 
 @app.command()
@@ -326,10 +330,23 @@ def reject(
     folder: Folder = HERE,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Take a kept change out; later ones are applied and measured again without it."""
+    """Take a kept change out; later ones are applied and measured again without it. What waits for you waits no more."""
     from autoresearch.cli.back import order_run
 
-    raise typer.Exit(order_run(folder, name, "reject", n, as_json=json))
+    raise typer.Exit(order_run(folder, name, "reject", {"experiment": n}, as_json=json))
+
+
+@app.command()
+def approve(
+    n: Annotated[list[int], typer.Argument(help="The experiments' numbers.")],
+    name: Annotated[str | None, typer.Option("--run", help="The run; the newest one if left out.")] = None,
+    folder: Folder = HERE,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Let changes be kept that wait for you: each is tried again on the present incumbent."""
+    from autoresearch.cli.back import order_run
+
+    raise typer.Exit(order_run(folder, name, "approve", {"experiments": n}, as_json=json))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Commands that steer a run or come back to it: validate, revive, reject, idea, brief, export --bundle, import."""
+"""Commands that steer a run or come back to it: validate, revive, reject, approve, idea, brief, export --bundle, import."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from autoresearch.project import Project
 from autoresearch.records import Experiment
 from autoresearch.report import result_lines
 from autoresearch.session import Session
+from autoresearch.sight import Sight
 from autoresearch.taskfile import load
 from autoresearch.text import counted
 
@@ -49,10 +50,9 @@ def validate_run(folder: Path, name: str | None, *, pairs: int | None, as_json: 
     return _own(project, run, "validate", {} if pairs is None else {"pairs": pairs}, as_json=as_json)
 
 
-def order_run(folder: Path, name: str | None, kind: str, n: int, *, as_json: bool) -> int:
-    """Revive or reject an experiment: by the owner that works on the run, else by this process."""
+def order_run(folder: Path, name: str | None, kind: str, details: Mapping[str, Any], *, as_json: bool) -> int:
+    """Revive, reject or approve experiments: by the owner that works on the run, else by this process."""
     project, run = _pick(folder, name)
-    details = {"experiment": n}
     if lock.owner(project.paths.run(run).lock) and _ask_owner(project, run, kind, details):
         return 0
     return _own(project, run, kind, details, as_json=as_json)
@@ -60,9 +60,14 @@ def order_run(folder: Path, name: str | None, kind: str, n: int, *, as_json: boo
 
 def _own(project: Project, run: str, kind: str, details: Mapping[str, Any], *, as_json: bool) -> int:
     with Session(project, Wish(name=run, order=(kind, details))) as session:
-        what = f"experiment {details['experiment']}" if "experiment" in details else "the result against the baseline"
-        first = [f"run {run}: {kind} {what}", *session.notices]
+        first = [f"run {run}: {kind} {_what(details)}", *session.notices]
         return work(session, Flags(json=as_json), first, lambda: _last(session.history))
+
+
+def _what(details: Mapping[str, Any]) -> str:
+    numbers = details.get("experiments") or [details[key] for key in ("experiment",) if key in details]
+    named = f"experiment{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"
+    return named if numbers else "the result against the baseline"
 
 
 def _last(history: History) -> list[str]:
@@ -138,9 +143,9 @@ def show_brief(folder: Path, name: str | None, *, as_json: bool) -> None:
     assert history.run is not None
     if not history.line:
         raise SetupError(f"run {run} has no baseline yet: go on with `autoresearch run {run}` first")
-    n, view = len(history.experiments), history.as_of(history.decided)
+    n, view = len(history.experiments), Sight(history, history.decided)
     plan = strategies.make(task.strategy.kind).ask(n, view)
-    parent: Experiment = history.experiments[plan.parents[0]]
+    parent: Experiment = view.of(plan.parents[0])
     timeout_s, render = task.proposer[0].timeout, brief.renderer(task)
     metric, direction = history.run.metric, history.run.direction
     asked = Brief(n, plan.operation, parent, view, metric, direction, history.run.seed, timeout_s, render=render)

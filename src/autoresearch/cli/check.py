@@ -13,7 +13,7 @@ import anyio
 
 from autoresearch import git
 from autoresearch.assembly import scope_of
-from autoresearch.checkup import reuse
+from autoresearch.checkup import controls, reuse
 from autoresearch.checkup.examine import Wish, examine, refuse_proposer
 from autoresearch.checkup.findings import Findings
 from autoresearch.checkup.forecast import pace_lines, sweep_line
@@ -22,10 +22,11 @@ from autoresearch.cli.start import confirmer
 from autoresearch.errors import ungrouped
 from autoresearch.lock import OwnerLock
 from autoresearch.noise import DETECTABLE
+from autoresearch.private import ruler
 from autoresearch.project import Project
 from autoresearch.prospects import HOPELESS
 from autoresearch.report import show_number
-from autoresearch.taskfile import FILE, load, ruler
+from autoresearch.taskfile import FILE, load
 from autoresearch.taskfile.units import show_seconds
 from autoresearch.workspace import survey
 from autoresearch.workspace.tree import remove
@@ -111,6 +112,7 @@ def lines(found: Findings, *, fix: bool) -> list[str]:
         *_noise(found),
         *_greedy(found),
         *_candidate(found),
+        *controls.lines(found.unchanged, found.ruined),
         *[f"guard {g.name}: {' and '.join(dict.fromkeys(show_number(v) for v in g.values))}" for g in found.guards if g.values],
         *[f"check {c.name}: {'passed' if c.passed else 'failed'} in {show_seconds(c.duration_s)}" for c in found.checks],
         *(
@@ -118,6 +120,7 @@ def lines(found: Findings, *, fix: bool) -> list[str]:
             if found.quick
             else []
         ),
+        *[f"[{s.name}] {'measures' if s.passed else 'failed'} in {show_seconds(s.duration_s)}" for s in found.sets],
         *_needs(found),
         *_forecast(found),
         *found.problems,
@@ -223,7 +226,7 @@ def _flags(project: Project) -> str:
     """What `run` needs where an unfinished run has another ruler than the task now."""
     if not project.paths.ledger.is_file():
         return ""
-    ledger, digest = project.ledger(read_only=True), ruler(load(project.folder))[0]
+    ledger, digest = project.ledger(read_only=True), ruler(load(project.folder), project.folder)[0]
     try:
         is_open = [r for r in ledger.runs() if r.status == "open" and ledger.history(r.run).decided >= 0]
     finally:

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 GROUPS = {
     "Start": ("init", "check", "run", "demo"),
     "Look": ("status", "log", "show", "diff", "plot"),
-    "Steer": ("stop", "idea", "brief", "revive", "reject", "validate"),
+    "Steer": ("stop", "idea", "brief", "revive", "reject", "approve", "validate"),
     "Take home": ("export", "import"),
     "Machine": ("doctor", "clean", "rm"),
 }

@@ -20,9 +20,11 @@ from autoresearch.paths import CACHE_LOCK, cache_root
 from autoresearch.project import Project
 from autoresearch.records import Experiment
 from autoresearch.report import (
+    decoy_lines,
     experiment_row,
     export_jsonl,
     show_counts,
+    show_flags,
     show_number,
     standing_lines,
     summary,
@@ -95,6 +97,7 @@ def _standing(project: Project, ledger: SqliteLedger, name: str) -> None:
     cost = f" · {history.cost_usd:.2f} USD" if history.cost_usd else ""
     worked = run.worked_s + (max(0.0, run.last_at - run.session_at) if run.session_at else 0.0)
     _print(f"{show_counts(found['counts'])} · {counted(history.evaluations, 'evaluation')} · {show_seconds(worked)}{cost}")
+    _print(*decoy_lines(history))
     last = next((e for e in reversed(history.experiments) if e.decided and e.n), None)
     _print(*(f"idea {idea.number}: {idea.text}" for idea in agenda.open_ideas()))
     if last is not None:
@@ -162,6 +165,7 @@ def show_log(folder: Path, name: str | None, *, as_json: bool, limit: int) -> No
         return
     for e in decided:
         mark = "  (rolled back)" if e.rolled_back else "  (taken back: the set-up was broken)" if e.lost else ""
+        mark += f"  [{show_flags(e)}]" if e.flags else ""
         _print(baseline_line(history) + PER_CENT if e.n == 0 else experiment_line(e, history) + mark)
 
 
@@ -211,7 +215,8 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
     e = _experiment(ledger, run, n)
     names = project.paths.run(run)
     if as_json:
-        _print(json.dumps({**experiment_row(e, ledger.history(run)), "folder": str(names.experiment(n))}, ensure_ascii=False))
+        row = experiment_row(e, ledger.history(run), held_out=True)
+        _print(json.dumps({**row, "folder": str(names.experiment(n))}, ensure_ascii=False))
         return
     verdict = f"{e.verdict.kind.value} ({e.verdict.reason}): {e.verdict.words}" if e.verdict else f"open ({e.stage})"
     _print(f"experiment {n} of run {run}: {verdict}")
@@ -224,10 +229,15 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
         _print(f"the candidate of experiment {e.origin}, tried again")
     if e.rolled_back:
         _print("taken out again by a roll-back")
+    if e.quarantined:
+        _print(f"quarantined: never tried again, no proposer reads of it; what it left is in {names.experiment(n)}")
+    _print(*(f"  {words} (harmless by itself)" for words in e.touches))
+    _print(*_flag_lines(e))
     _print(*_measured_again(ledger.history(run), e))
     _print(*_pair_lines(ledger.history(run), e))
     for m in e.measurements:
         values = ", ".join(f"{k} {show_number(v)}" for k, v in m.values.items()) or f"{m.outcome.value}: {m.words}"
+        values = "measured; its number is not shown" if m.phase == "gate" and m.ok else values
         memory = f" · {m.peak_mb:.0f} MB ({m.memory_from})" if m.peak_mb is not None else ""
         what = m.phase if m.phase == m.arm else f"{m.phase} {m.arm}"
         _print(f"  {what} (experiment {m.of}, seed {m.seed}): {values} · {show_seconds(m.duration_s)}{memory}")
@@ -236,11 +246,17 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
         _print(f"candidate {e.commit[:10]} · refs/autoresearch/{run}/{n}")
     if e.parents and e.tree:
         _print("", _diff(project, ledger, run, e.stands_on, n).rstrip())
-    logs = [names.folder / "experiments" / m.log for m in e.measurements[-1:] if m.log]
+    logs = [names.folder / "experiments" / m.log for m in e.measurements if m.log][-1:]
     for log in logs or [names.experiment(n) / "agent.log"]:
         if log.is_file():
             tail = log.read_bytes()[-4000:].decode("utf-8", "replace").splitlines()[-20:]
             _print("", f"the end of {log}:", *(f"  {line}" for line in tail))
+
+
+def _flag_lines(e: Experiment) -> list[str]:
+    """What a person should look at first in the diff."""
+    lines = [f"  {flag.path}:{flag.line} {flag.name}: {flag.words}" for flag in e.flags]
+    return ["look at these first:", *lines] if lines else []
 
 
 def _pair_lines(history: History, e: Experiment) -> list[str]:
@@ -252,7 +268,7 @@ def _pair_lines(history: History, e: Experiment) -> list[str]:
         beside = sum(m.of != e.n for m in race)
         runs = f"{counted(1 + len(race) - beside, 'run')} of the candidate, {beside} of the incumbent beside it"
         lines.append(f"  {runs}: gain {gain:+.6g}".replace("-", "−"))
-    for phase, what in (("race", "race"), ("between", "checkpoint"), ("final", "final")):
+    for phase, what in (("race", "race"), ("between", "checkpoint"), ("held_out", "held-out"), ("final", "final")):
         for i, pair in enumerate(pairs((m for m in e.measurements if m.phase == phase), history), 1):
             first, second = sorted((pair.one, pair.other), key=lambda m: m.index)
             shown = [f"{m.arm} (experiment {m.of}) {show_number(m.values.get(metric))}" for m in (first, second)]

@@ -86,7 +86,8 @@ def again_line(event: ChainedEvent, history: History) -> str:
         return ""
     value = show_number(body["values"].get(history.run.metric)) if body["outcome"] == "ok" else body["outcome"]
     what = f"experiment {body['of']}" if body["of"] else "baseline"
-    phase = "final" if body["phase"] == "final" else "measured again"
+    final = "final on held-out" if history.agenda.held_out else "final"
+    phase = final if body["phase"] == "final" else "measured again"
     return f"{phase}: {what} {value} · {show_seconds(body['duration_s'])}"
 
 
@@ -99,7 +100,7 @@ def bar_line(body: Mapping[str, Any]) -> str:
 
 def besides(what: str, details: Mapping[str, Any], history: History) -> str:
     """A line about what happened besides experiments, `` for what need not be said."""
-    if what == "mended":
+    if what in ("mended", "trust"):
         return str(details["words"])
     if what not in ("measured", "rolled_back", "note"):
         return ""

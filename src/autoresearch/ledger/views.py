@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from autoresearch.history import History, advance_run
-from autoresearch.records import ChainedEvent, Experiment, Kind, Measurement, Outcome, Verdict
+from autoresearch.records import ChainedEvent, Experiment, Flag, Kind, Measurement, Outcome, Verdict
 
 _FEW = "('advanced', 'rolled_back', 'note', 'run_started', 'run_stopped')"
 _MEASUREMENT: Any = Measurement  # given their fields by position
@@ -50,6 +50,8 @@ def dump(e: Experiment) -> str:
             e.origin,
             e.build_s,
             e.lines,
+            e.touched,
+            [(f.name, f.path, f.line, f.words) for f in e.flags],
         ],
         ensure_ascii=False,
         separators=(",", ":"),
@@ -58,7 +60,7 @@ def dump(e: Experiment) -> str:
 
 def _dump(m: Measurement) -> list[Any]:
     head = [m.of, m.arm, m.index, m.seed, m.phase, m.outcome.value, dict(m.values), m.duration_s, m.cpu_s, m.peak_mb]
-    return [*head, m.memory_from, m.exit_code, m.attempt, m.machine, m.log, m.words]
+    return [*head, m.memory_from, m.exit_code, m.attempt, m.machine, m.log, m.words, m.touched]
 
 
 def _parse(n: int, body: str) -> Experiment:
@@ -77,7 +79,7 @@ def _parse(n: int, body: str) -> Experiment:
         tuple(failure) if failure else None,
         tree,
         commit,
-        tuple([_MEASUREMENT(*m[:5], Outcome(m[5]), *m[6:]) for m in measurements]),
+        tuple([_MEASUREMENT(*m[:5], Outcome(m[5]), *m[6:16], *map(_frozen, m[16:])) for m in measurements]),
         base,
         rebased,
         Verdict(Kind(verdict[0]), *verdict[1:3], *(verdict[3:] or [value])) if verdict else None,
@@ -90,8 +92,12 @@ def _parse(n: int, body: str) -> Experiment:
         tuple(notes),
         content,
         settings,
-        *later,
+        *map(_frozen, later),
     )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple([Flag(*v) if isinstance(v, list) else v for v in value]) if isinstance(value, list) else value
 
 
 def load(db: sqlite3.Connection, run: str) -> History:

@@ -110,6 +110,17 @@ class Groups:
             group.unlimit()
             self._free.insert(0 if group.first else len(self._free), group)
 
+    def bound(self, processes: int) -> Processes | None:
+        """A group that holds a job to so many processes and threads, None where there is none to be had."""
+        parent = self._pids if self.version == 1 else ""
+        if not parent or not os.path.exists(parent):
+            return None
+        self._made += 1
+        try:
+            return Processes(f"{parent}/{self._name(self._made)}", processes)
+        except OSError:
+            return None
+
     def close(self) -> None:
         self._leave()
         for group in self._free:
@@ -174,6 +185,26 @@ def _table(path: str) -> dict[str, int]:
 def _write(path: str, text: str) -> None:
     with open(path, "w") as file:
         file.write(text)
+
+
+class Processes:
+    """A group that bounds processes alone (v1)."""
+
+    def __init__(self, folder: str, limit: int) -> None:
+        self._folder = folder
+        os.mkdir(folder)
+        try:
+            _write(f"{folder}/pids.max", str(limit))
+        except OSError:
+            os.rmdir(folder)
+            raise
+
+    def join(self) -> None:
+        """Move the calling process in."""
+        _write(f"{self._folder}/cgroup.procs", "0")
+
+    def remove(self) -> None:
+        _rmdir(self._folder)
 
 
 class Group:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
+import signal
 import socket
 import struct
 import subprocess
@@ -20,8 +22,8 @@ import anyio
 import anyio.abc
 
 from autoresearch.errors import DiskFault, RunnerLost
-from autoresearch.process.layers import requests
-from autoresearch.records import Bind, Layer
+from autoresearch.process.layers import requests, shown_elsewhere, walls
+from autoresearch.records import UNLIMITED, Bind, Layer, Limits, Sandbox
 
 LOG_LIMIT = 10 * 1024 * 1024
 KEEP_LIMIT = 4 * 1024 * 1024
@@ -44,6 +46,10 @@ class Job:
     memory_mb: float | None = None
     cpus: Sequence[int] = ()
     locked: bool = False  # nothing in it can mount or unmount, root neither
+    channel: Path | None = None  # where the supervisor listens for its report, to the first of its processes that connects
+    hidden: Sequence[Path] = ()  # paths in whose place nothing is seen
+    sandbox: Sandbox | None = None
+    limits: Limits = UNLIMITED
     log_limit: int = LOG_LIMIT
     keep: int = KEEP_LIMIT
 
@@ -56,8 +62,10 @@ class Exit:
         stdout: the last `keep` bytes of standard output, decoded; `stdout_bytes` counts all.
         tail: the last lines of both streams.
         killed: we ended it (time limit or cancelled).
+        over_disk: in which words it had written too much, `` if it had not.
         oom: the memory limit was met: the kernel's OOM killer struck inside, or the watcher did.
         limit_by: what held the memory limit, `` without one.
+        reported: what came through its channel, None when nobody took it.
     """
 
     exit: int | None
@@ -76,6 +84,8 @@ class Exit:
     tail: str
     contained_by: str = ""
     limit_by: str = ""
+    over_disk: str = ""
+    reported: str | None = None
 
 
 @dataclass(slots=True)
@@ -166,11 +176,17 @@ class Supervisor:
             "timeout_s": job.timeout_s,
             "grace_s": job.grace_s,
             "readonly": [str(path) for path in job.readonly],
-            "mounts": requests(job.mounts),
+            "mounts": requests((*job.mounts, *shown_elsewhere(job.sandbox, namespaces=bool(self.namespaces)))),
             "masked": [list(pair) for pair in job.masked],
             "memory_mb": job.memory_mb,
             "cpus": list(job.cpus),
             "locked": job.locked,
+            "channel": str(job.channel) if job.channel else None,
+            "hidden": [str(path) for path in job.hidden],
+            "processes": job.limits.processes,
+            "file_bytes": job.limits.file_bytes,
+            "disk": [job.limits.disk_bytes, [str(path) for path in job.limits.written]] if job.limits.disk_bytes else None,
+            **(walls(job.sandbox, job.argv, job.cwd, namespaces=bool(self.namespaces)) if job.sandbox else {}),
         }
         await self._send(request)
         try:
@@ -247,4 +263,14 @@ def _exit(answer: dict[str, Any] | None) -> Exit:
         crowded = answer.get("errno") in (errno.EAGAIN, errno.ENOMEM)
         raise RunnerLost(f"{fault}: too many processes, or no memory left") if crowded else DiskFault(fault)
     answer.pop("id")
-    return Exit(**answer)
+    return Exit(**(_seen_through(answer) if answer.pop("sandboxed", False) else answer))
+
+
+def _seen_through(answer: dict[str, Any]) -> dict[str, Any]:
+    """What a sandbox says of its program's end: a signal as 128 and its number, a program that is not there as a line."""
+    code, last = answer["exit"], answer["tail"].rstrip().rpartition("\n")[2]
+    if code == 1 and (missing := re.fullmatch(r"bwrap: execvp (.*): (No such file or directory|Permission denied)", last)):
+        return answer | {"exit": 127, "error": missing[2], "tail": f"{missing[1]}: {missing[2]}"}
+    if code is not None and code - 128 in set(signal.Signals):
+        return answer | {"exit": None, "signal": code - 128}
+    return answer

@@ -6,18 +6,22 @@ Imported by the supervisor alone, which runs without site-packages: standard lib
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import platform
 import signal
+import socket
+import struct
 import sys
 import time
 
 _CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine())
-_NEWNS, _NEWUSER, _NEWPID = 0x20000, 0x10000000, 0x20000000
+_NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
 _MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_CAPBSET_DROP = 1, 36, 24
 _CAP_SYS_ADMIN = 21
+_SIOCSIFFLAGS, _SIOCSIFADDR = 0x8914, 0x8916
 
 _linux = sys.platform == "linux"
 # PyDLL keeps the interpreter lock over the call, so that the child of a raw clone wakes up holding it.
@@ -89,6 +93,45 @@ def show(mounts: list[list[str]], *, namespaces: str) -> None:
         _mount(what, at, None, _MS_BIND | _MS_REC)
         if more == ["ro"]:
             _protect(at)
+
+
+def hide(paths: list[str]) -> None:
+    """Put nothing in place of some paths: an empty folder, an empty file.
+
+    Raises:
+        OSError: where the kernel refuses.
+    """
+    for path in paths:
+        if os.path.isdir(path):
+            _mount("tmpfs", path, "tmpfs", _MS_RDONLY | _MS_NOSUID_NODEV_NOEXEC, "size=4k,mode=555")
+        elif os.path.lexists(path):
+            _mount("/dev/null", path, None, _MS_BIND)
+
+
+def leave_network(addresses: list[str]) -> None:
+    """Go into a network of one's own: a loopback that is up, with further addresses, and every port for everybody.
+
+    Raises:
+        OSError: where the kernel refuses.
+    """
+    assert _libc is not None
+    if _libc.unshare(_NEWNET):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "unshare")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        _raise_interface(sock, b"lo")
+        for i, address in enumerate(dict.fromkeys(addresses)):
+            name = f"lo:{i}".encode()
+            request = struct.pack("16sH2s4s8x", name, socket.AF_INET, b"\0\0", socket.inet_aton(address))
+            fcntl.ioctl(sock, _SIOCSIFADDR, request)
+            _raise_interface(sock, name)
+    try:
+        _write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
+    except OSError:
+        pass  # a kernel before 4.11: ports below 1024 stay closed
+
+
+def _raise_interface(sock: socket.socket, name: bytes) -> None:
+    fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH14x", name, 1))  # IFF_UP
 
 
 def lock_mounts() -> None:
@@ -198,10 +241,19 @@ def hunt(root: int, mark: str, *, until: float) -> None:
         time.sleep(0.005)
 
 
-def terminate(root: int, mark: str) -> None:
-    """Ask everything below `root` to end."""
+def terminate(root: int, mark: str, *, spare: str = "") -> None:
+    """Ask everything below `root` to end, but for programs of the name `spare`."""
     for pid in set(descendants(root)) | set(marked(mark)):
-        _signal(pid, signal.SIGTERM)
+        if not spare or _name(pid) != spare:
+            _signal(pid, signal.SIGTERM)
+
+
+def _name(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def _signal(pid: int, signum: int) -> None:

@@ -43,10 +43,13 @@ def argv(command: str, python: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Openings:
-    """What of the user's surroundings a child sees after all: his HOME, every variable of his environment."""
+    """What of the user's surroundings a child sees after all: his HOME, every variable of his environment, the network, all
+    of the file system."""
 
     home: bool = False
     environment: bool = False
+    network: bool = False
+    sandbox: bool = False  # none is around it
 
 
 SEALED = Openings()

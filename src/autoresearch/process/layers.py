@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from autoresearch.records import Bind, Layer
+from autoresearch.records import Bind, Layer, Sandbox
+from autoresearch.sandbox import addresses, command, gpu_devices, relay_script
 
 if TYPE_CHECKING:
     from autoresearch.process.children import Supervisor
+
+_RELAY = (sys.executable, "-I", "-S", relay_script())
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/shm", "/dev/ptmx")
 
 
 def requests(mounts: Sequence[Layer | Bind]) -> list[list[str]]:
@@ -23,6 +29,41 @@ def _request(mount: Layer | Bind) -> list[str]:
         return ["bind", str(mount.at), str(mount.source), "ro" if mount.readonly else "rw"]
     lower = ":".join(map(str, mount.lower))
     return ["overlay", str(mount.at), f"lowerdir={lower},upperdir={mount.upper},workdir={mount.work},index=off,volatile"]
+
+
+def walls(sandbox: Sandbox, argv: Sequence[str], folder: Path, *, namespaces: bool) -> dict[str, Any]:
+    """What the supervisor is told of a job's sandbox: another argument vector, Landlock's rules, its network, a relay.
+
+    Args:
+        namespaces: jobs have namespaces of their own: there the network is made beside them, and not by bubblewrap.
+    """
+    endpoints = sandbox.network if not isinstance(sandbox.network, str) else ()
+    found: dict[str, Any] = {}
+    if endpoints:
+        assert sandbox.sockets is not None
+        found["relay"] = [*_RELAY, "outside", str(sandbox.sockets), *endpoints]
+        inside = [f"{address}:{e.rpartition(':')[2]}" for address, e in zip(addresses(endpoints), endpoints, strict=True)]
+        argv = [*_RELAY, "inside", str(sandbox.sockets), *inside, "--", *argv]
+    if namespaces and sandbox.network != "on":
+        found["network"] = [address for address in addresses(endpoints) if not address.startswith("127.")]
+        sandbox = replace(sandbox, network="on")
+    if sandbox.kind == "bubblewrap":
+        return found | {"argv": [*command(sandbox, folder), *argv], "sandboxed": True}
+    return found | {"argv": list(argv), "landlock": _rules(sandbox, namespaces=namespaces)}
+
+
+def shown_elsewhere(sandbox: Sandbox | None, *, namespaces: bool) -> tuple[Bind, ...]:
+    """What Landlock, which cannot show one thing in another's place, has to find there already."""
+    return sandbox.binds if sandbox is not None and sandbox.kind == "landlock" and namespaces else ()
+
+
+def _rules(sandbox: Sandbox, *, namespaces: bool) -> dict[str, Any]:
+    """A sandbox in Landlock's words; of a folder that cannot be shown in another's place, what bears the same names there."""
+    binds = [bind.at if namespaces else bind.at / inside.name for bind in sandbox.binds for inside in bind.source.iterdir()]
+    read = [*sandbox.shown, *dict.fromkeys(binds), "/proc", "/dev", "/sys/devices/system"]
+    write = [*sandbox.writable, *_DEVICES, *(gpu_devices() if sandbox.gpus else ())]
+    network = sandbox.network if isinstance(sandbox.network, str) else [int(e.rpartition(":")[2]) for e in sandbox.network]
+    return {"read": [str(path) for path in read], "write": [str(path) for path in write], "network": network}
 
 
 def nameable(*folders: Path) -> bool:

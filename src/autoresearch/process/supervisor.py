@@ -6,7 +6,11 @@ forks of eight megabytes. It hears requests on a socket, one JSON object each wi
     {"op": "start", "id": 1, "argv": [...], "cwd": "...", "env": {...}, "stdin": path, "log": path, "log_limit": bytes,
      "keep": bytes of standard output kept, "timeout_s": 60.0, "grace_s": 2.0, "readonly": [paths],
      "mounts": [["overlay", at, options], ["bind", at, source, "ro" or "rw"]], "masked": [[text, cover]],
-     "memory_mb": limit or null, "cpus": [numbers], "locked": its mounts stay as they are}
+     "memory_mb": limit or null, "cpus": [numbers], "locked": its mounts stay as they are,
+     "hidden": [paths], "sandboxed": its argv starts a sandbox, "landlock": rules or null, "relay": argv or null,
+     "network": null, or it gets one of its own with these addresses besides 127.*,
+     "processes": limit or null, "file_bytes": limit or null, "disk": [bytes, [paths]] or null,
+     "channel": path of a socket for its report, or null}
     {"op": "kill", "id": 1, "grace_s": 2.0}
 
 and answers each start once, when nothing of the job is alive any more. When the socket closes or the harness's process
@@ -30,30 +34,38 @@ from typing import Any
 if __name__ == "__main__":  # a program of its own, without the package
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     import cgroups
+    import channel
     import containment
+    import disk
+    import landlock
     import output
 else:
-    from autoresearch.process import cgroups, containment, output
+    from autoresearch.process import cgroups, channel, containment, disk, landlock, output
 
 _CHUNK = 1 << 16
 _SAMPLES_S = (0.02, 0.05, 0.1, 0.25)
 _HUNT_S = 10.0
+_SET_DUMPABLE = 4
 _MAXRSS_MB = 1024 if sys.platform == "linux" else 1024 * 1024  # kilobytes, and bytes on macOS
 
 
 class LiveJob:
     """A job while its processes live."""
 
-    def __init__(self, request: dict[str, Any], namespaces: str, group: cgroups.Group | None) -> None:
+    def __init__(
+        self, request: dict[str, Any], namespaces: str, group: cgroups.Group | None, bound: cgroups.Processes | None
+    ) -> None:
         self.id: int = request["id"]
-        self.request, self.namespaces, self.group = request, namespaces, group
+        self.request, self.namespaces, self.group, self.bound = request, namespaces, group, bound
         self.mark: str = request["env"].get("AUTORESEARCH_MARK", "")
         self.output = output.Output(request.get("log"), request["log_limit"], request["keep"], request.get("masked", []))
         self.memory_mb: float | None = request.get("memory_mb")
         self.over_memory = False
         self.peak_mb = 0.0
         self.samples = 0
+        self.disk = disk.Watch(*request["disk"]) if request.get("disk") else None
         self.status: bytes = b""
+        self.reported: bytearray | None = None
         self.timed_out = self.killed = False
         self.started = time.monotonic()
         timeout = request.get("timeout_s")
@@ -63,6 +75,8 @@ class LiveJob:
         self._start()
 
     def _start(self) -> None:
+        path = self.request.get("channel")
+        listener = {channel.listen(path): "listener"} if path else {}
         out_r, out_w = os.pipe2(os.O_CLOEXEC)
         err_r, err_w = os.pipe2(os.O_CLOEXEC)
         status_r, status_w = os.pipe2(os.O_CLOEXEC)
@@ -73,16 +87,24 @@ class LiveJob:
             os.close(fd)
         for fd in (out_r, err_r):
             os.set_blocking(fd, False)
-        self.fds = {out_r: "stdout", err_r: "stderr", status_r: "status"}
+        self.fds = {out_r: "stdout", err_r: "stderr", status_r: "status"} | listener
 
     def pump(self, fd: int) -> bool:
         """Read what there is; False at the stream's end."""
+        if self.fds[fd] == "listener":
+            if channel.take(fd, self.request["channel"], self.pid):
+                self.fds[fd], self.reported = "channel", bytearray()
+            return True
         try:
             data = os.read(fd, _CHUNK)
         except BlockingIOError:
             return True
+        except ConnectionResetError:
+            data = b""
         if self.fds[fd] == "status":
             self.status += data
+        elif self.reported is not None and self.fds[fd] == "channel":
+            self.reported = (self.reported + data)[: channel.LIMIT + 1]
         elif data:
             self.output.take(data, is_stdout=self.fds[fd] == "stdout")
         return bool(data)
@@ -94,6 +116,8 @@ class LiveJob:
             self.end(self.request["grace_s"], now)
         if self.kill_at is not None and now >= self.kill_at:
             self.kill_at = None
+            self._kill()
+        if self.disk is not None and self.disk.is_over(now):
             self._kill()
         if now >= self.sample_at:
             self.sample()
@@ -160,10 +184,12 @@ class LiveJob:
         if not self.namespaces:
             containment.hunt(self.pid, self.mark, until=time.monotonic() + _HUNT_S)
         for fd, name in self.fds.items():
-            while name != "status" and self.pump(fd):
+            while name not in ("status", "listener") and self.pump(fd):
                 if not select.select([fd], [], [], 0)[0]:
                     break
             os.close(fd)
+            if name == "listener":
+                channel.forget(self.request["channel"])
         self.output.close()
         if self.group is None and usage.ru_maxrss > _own_high_water():  # of one process, and not what its init had from us
             self.peak_mb = max(self.peak_mb, usage.ru_maxrss / _MAXRSS_MB)
@@ -177,8 +203,11 @@ class LiveJob:
             "stdout": bytes(self.output.stdout[-self.request["keep"] :]).decode("utf-8", "replace"),
             "stdout_bytes": self.output.stdout_bytes,
             "tail": bytes(self.output.tail[-output.TAIL :]).decode("utf-8", "replace"),
+            "reported": self.reported.decode("utf-8", "replace") if self.reported is not None else None,
             "fault": self.output.fault,
             "contained_by": f"pid namespace ({self.namespaces})" if self.namespaces else "subreaper",
+            "sandboxed": bool(self.request.get("sandboxed")),
+            "over_disk": self.disk.words if self.disk is not None else "",
         }
 
     def _ran_s(self, whole_s: float) -> float:
@@ -227,17 +256,20 @@ def _run_init(job: LiveJob, out_w: int, err_w: int, status_w: int) -> None:
                 job.group.join()
             except OSError:
                 pass
+        if job.bound is not None:
+            job.bound.join()
         if job.namespaces:
             containment.private_mounts(job.request.get("readonly", []))
             containment.show(job.request.get("mounts", []), namespaces=job.namespaces)
-            if job.request.get("locked"):
-                containment.lock_mounts()
+            containment.hide(job.request.get("hidden", []))
         else:
             containment.become_subreaper()
         if job.request.get("cpus"):
             os.sched_setaffinity(0, job.request["cpus"])
-        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        _limit(job.request)
+        _shut_in(job)
         _install_stops(job)
+        containment.prctl(_SET_DUMPABLE, 0)  # it holds a copy of our control socket, which its job could take from it
         began = time.monotonic()
         main = _spawn(job.request, out_w, err_w)
         os.close(out_w)
@@ -253,11 +285,40 @@ def _run_init(job: LiveJob, out_w: int, err_w: int, status_w: int) -> None:
         os._exit(0)
 
 
+def _limit(request: dict[str, Any]) -> None:
+    """Bounds that the kernel holds for every process by itself."""
+    bounds = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: request.get("file_bytes"),
+        resource.RLIMIT_NPROC: request.get("processes") if os.getuid() else None,  # root has none: a group holds it
+    }
+    for which, bound in bounds.items():
+        hard = resource.getrlimit(which)[1]
+        if bound is not None:
+            soft = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+            resource.setrlimit(which, (soft, soft if bound else hard))
+
+
+def _shut_in(job: LiveJob) -> None:
+    """What the job's sandbox needs from here: a relay out of its network, Landlock; from here on no mount changes."""
+    request, rules = job.request, job.request.get("landlock")
+    if request.get("relay"):
+        os.posix_spawn(request["relay"][0], request["relay"], {"PATH": os.defpath}, setsid=True)
+    if request.get("network") is not None:
+        containment.leave_network(request["network"])
+    if job.namespaces and request.get("locked"):
+        containment.lock_mounts()
+    if rules:
+        landlock.restrict(rules)
+
+
 def _install_stops(job: LiveJob) -> None:
     """SIGTERM is passed on to everything below; SIGUSR1 (no namespace) kills it all and ends."""
 
     def terminate(signum: int, frame: object) -> None:
-        if job.namespaces:
+        if job.request.get("sandboxed"):
+            containment.terminate(os.getpid(), job.mark, spare="bwrap")  # its end would be everybody's at once
+        elif job.namespaces:
             try:
                 os.kill(-1, signal.SIGTERM)
             except ProcessLookupError:
@@ -411,12 +472,15 @@ class Loop:
             if job is not None:
                 job.end(request["grace_s"], time.monotonic())
             return
-        group = None
+        group = bound = None
         try:
             group = self.groups.take(request.get("memory_mb"))
-            job = LiveJob(request, self.namespaces, group)
+            bound = self.groups.bound(request["processes"]) if request.get("processes") else None
+            job = LiveJob(request, self.namespaces, group, bound)
         except OSError as error:
             self.groups.give_back(group)
+            if bound is not None:
+                bound.remove()
             words = f"cannot start: {error.strerror} ({error.filename or 'fork'})"
             self.send({"id": request["id"], "fault": words, "errno": error.errno})
             return
@@ -438,6 +502,8 @@ class Loop:
             answer = job.finish()
             del self.jobs[job.id]
             self.groups.give_back(job.group)
+            if job.bound is not None:
+                job.bound.remove()
             self.send(answer)
 
     def send(self, answer: dict[str, Any]) -> None:

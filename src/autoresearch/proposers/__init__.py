@@ -22,6 +22,15 @@ def known(kind: str) -> None:
     find("proposers", kind, KNOWN)
 
 
+def writes_code(kind: str) -> bool:
+    """Whether what it proposes is written by nobody whom the owner knows: a model. Its class says so by `writes_code`.
+
+    Raises:
+        UnknownName: with the nearest known one.
+    """
+    return bool(getattr(find("proposers", kind, KNOWN), "writes_code", False))
+
+
 def make(kind: str, **options: Any) -> Proposer:
     """The proposer that goes by this name; it gets those of the options that its constructor names.
 

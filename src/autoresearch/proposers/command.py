@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from autoresearch.contracts import Brief, FileDraft
 from autoresearch.errors import ProposerUnfit
 from autoresearch.masking import NOTHING, Mask
 from autoresearch.process import Exit, Job, Supervisor
+from autoresearch.process.confinement import OPEN, Confinement
 from autoresearch.process.environment import argv, clean
 from autoresearch.records import Proposal
 
@@ -34,7 +36,9 @@ class Command:
         env: Sequence[str],
         timeout_s: float,
         mask: Mask = NOTHING,
+        confinement: Confinement = OPEN,
     ) -> None:
+        self._confinement = confinement
         self._supervisor, self._python, self._env = supervisor, python, tuple(env)
         self._argv = [*(argv(command, python) if command else []), *args]
         if self._argv[:2] == ["/bin/sh", "-c"] and args:
@@ -48,17 +52,29 @@ class Command:
         log_folder.mkdir(parents=True, exist_ok=True)
         prompt = log_folder / "prompt.md"
         prompt.write_text(brief.text, encoding="utf-8")
-        scratch = log_folder / "scratch"
-        scratch.mkdir(exist_ok=True)
-        env = clean(scratch, passed=self._env)
-        env["AUTORESEARCH_PROMPT"] = str(prompt)
-        env["AUTORESEARCH_COST"] = str(log_folder / "cost.jsonl")
+        cost = draft.cost_file()
+        env = clean(draft.scratch, passed=self._env)
+        env |= draft.variables()
+        told = draft.scratch / "tmp" / "prompt.md"
+        told.write_text(brief.text, encoding="utf-8")
+        env["AUTORESEARCH_PROMPT"] = str(told)
+        env["AUTORESEARCH_COST"] = str(cost)
         log = log_folder / "agent.log"
-        job = Job(self._argv, folder, env, timeout_s=self._timeout_s, stdin=prompt, log=log, masked=self._masked)
-        end = await self._supervisor.run(job)
-        clean(scratch)
+        job = Job(self._argv, folder, env, timeout_s=self._timeout_s, stdin=told, log=log, masked=self._masked, locked=True)
+        end = await self._supervisor.run(self._shut_in(job, draft, cost))
+        clean(draft.scratch)
         self._check_program(end)
         return Proposal(_description(end), failure=_failure(end, self._timeout_s))
+
+    def _shut_in(self, job: Job, draft: FileDraft, cost: Path) -> Job:
+        """It writes its tree, its scratch folders and what it reports of its cost."""
+        return self._confinement.shut_in(
+            job,
+            writable=(draft.root, draft.scratch / "home", draft.scratch / "tmp", cost),
+            shown=draft.shown,
+            hidden=draft.hidden,
+            sockets=draft.scratch / "net",
+        )
 
     def _check_program(self, end: Exit) -> None:
         """A program that is not there will not be there next time either.

@@ -38,6 +38,7 @@ class Knobs:
     """Proposes settings of the constants that it finds."""
 
     name = "knobs"
+    exact = True  # a model is fitted to them, and nothing of it leaves this process
 
     def __init__(self, scope: Scope | None = None) -> None:
         self._settings: dict[int, Settings] = {}  # by experiment: all constants as far as they are known

@@ -21,6 +21,8 @@ class StateFunction:
         show: makes of a view what the function gets as history.
     """
 
+    exact = True  # scores of the owner's own function, for his own function
+
     def __init__(
         self,
         function: Callable[..., Any],

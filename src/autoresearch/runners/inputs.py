@@ -31,6 +31,11 @@ def resolve(project: Path, inputs: Sequence[str], *, key: str = "inputs") -> tup
     return {path: place for path, place in links.items() if not _is_shown(path, place, links)}, tuple(places)
 
 
+def places(project: Path, names: Sequence[str]) -> list[Path]:
+    """Where names of a task file lie."""
+    return [Path(os.path.normpath(project / os.path.expanduser(name))) for name in names]
+
+
 def _is_shown(path: str, place: Path, links: Mapping[str, Path]) -> bool:
     """Whether a folder above, named as well, shows the same at that path."""
     above = ((str(outer), links[str(outer)]) for outer in Path(path).parents if str(outer) in links)

@@ -21,21 +21,24 @@ from autoresearch.errors import DiskFault
 from autoresearch.exclusive import Room
 from autoresearch.masking import NOTHING, Mask
 from autoresearch.process import Exit, Job, Supervisor
+from autoresearch.process.confinement import OPEN, Confinement
 from autoresearch.process.environment import SEALED, Openings, argv, clean, open_up, remove, renew
 from autoresearch.records import Layer, Order, Outcome, Readout
-from autoresearch.runners import numbers
+from autoresearch.runners import numbers, record, watch
 from autoresearch.runners.inputs import Manifest
 from autoresearch.shares import Ports, Share
+from autoresearch.tripwires import IN_SCRATCH, Decoys, Trip
 
 RETRY = 75  # EX_TEMPFAIL: the evaluator says that it is not the candidate's fault
 _NEAR = 0.9
 _CLEANUP_LIMIT_S = 120.0
 _MARK = "cleanup.json"
+_CHANNEL = "channel"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Which numbers to read and how: `names[0]` is the metric, the others are guards."""
+    """Which numbers to read and how: `names[0]` is the metric, the others are guards; `sealed`: through the channel alone."""
 
     names: tuple[str, ...]
     take: str = "only"
@@ -43,6 +46,7 @@ class Reading:
     file: str = ""
     path: str = ""
     unit: str = ""
+    sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Surroundings:
         cleanup: run after each command, also after one that was killed.
         home: paths in the user's HOME that the evaluations' own shows as well.
         share: the part of the machine that a slot has.
+        confinement: the walls around each.
+        decoys: what evaluations find besides, and are watched for.
         room: where commands of all runs meet; `exclusive` evaluations are alone in it.
     """
 
@@ -71,6 +77,8 @@ class Surroundings:
     share: Callable[[int], Share] = lambda slot: Share()
     room: Room | None = None
     exclusive: bool = False
+    confinement: Confinement = OPEN
+    decoys: Decoys | None = None
 
 
 class LocalRunner:
@@ -108,15 +116,19 @@ class LocalRunner:
         try:
             renew(io)
             renew(artifacts)
+            if self._around.decoys is not None:
+                self._around.decoys.plant(io / IN_SCRATCH)
             if order.folder is not None:
                 order.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DiskFault(f"cannot write {error.filename}: {error.strerror}") from error
         own = self._own_variables(place, order, result, artifacts)
-        env = self._environment(place.scratch, place.slot, own)
+        env = self._environment(place.scratch, place.slot, own, place.private)
         log = order.folder / f"{order.label}.log" if order.folder else None
         argv_ = argv(order.command or self._command, self._around.python)
         job = self._job(argv_, place, env, timeout_s=order.timeout_s, log=log)
+        if self._is_sealed(order):
+            job = replace(job, channel=io / _CHANNEL)
         if not self._around.cleanup or order.kind == "build":
             return self._report(await self._run(job, place), order, place, result, log, artifacts)
         self._mark(place, own)
@@ -132,8 +144,9 @@ class LocalRunner:
         try:
             return await self._supervisor.run(job)
         finally:
-            if place.scratch is not None and place.scratch.is_dir() and not place.scratch.is_symlink():
-                os.chmod(place.scratch, 0o700)
+            for folder in (place.scratch, place.scratch / "io") if place.scratch is not None else ():
+                if folder.is_dir() and not folder.is_symlink():
+                    os.chmod(folder, 0o700)
 
     def _own_variables(self, place: Place, order: Order, result: Path, artifacts: Path) -> dict[str, str]:
         again = f"-{order.attempt}" if order.attempt > 1 else ""
@@ -146,14 +159,25 @@ class LocalRunner:
         }
         if self._around.time_budget_s is not None:
             own["AUTORESEARCH_TIME_BUDGET"] = f"{self._around.time_budget_s:g}"
+        if self._around.decoys is not None:
+            own |= self._around.decoys.variables(result.parent / IN_SCRATCH)
+        if order.kind == "evaluate":
+            own["AUTORESEARCH_SEED"] = str(order.seed)
+        if self._is_sealed(order):
+            own["AUTORESEARCH_CHANNEL"] = str(result.parent / _CHANNEL)
         if self._around.seed_env:
             own[self._around.seed_env] = str(order.seed)
         return own
 
-    def _environment(self, scratch: Path, slot: int, own: Mapping[str, str]) -> dict[str, str]:
+    def _is_sealed(self, order: Order) -> bool:
+        return self._reading.sealed and order.kind == "evaluate"
+
+    def _environment(
+        self, scratch: Path, slot: int, own: Mapping[str, str], private: Sequence[Path] = ()
+    ) -> dict[str, str]:
         around = self._around
         return {
-            **clean(scratch, passed=around.env, openings=around.openings, shown=around.home),
+            **clean(scratch, passed=around.env, openings=around.openings, shown=(*around.home, *private)),
             **around.share(slot).environment(),
             **own,
         }
@@ -163,7 +187,7 @@ class LocalRunner:
     ) -> Job:
         share = self._around.share(place.slot)
         assert place.folder is not None
-        return Job(
+        job = Job(
             argv_,
             place.folder,
             env,
@@ -175,6 +199,21 @@ class LocalRunner:
             memory_mb=share.memory_mb,
             cpus=share.cpus,
             locked=True,
+        )
+        return self._shut_in(job, place)
+
+    def _shut_in(self, job: Job, place: Place) -> Job:
+        """Put the walls around a job in a place: it writes its tree and its own scratch folders, and nothing else."""
+        assert place.folder is not None
+        assert place.scratch is not None
+        root, scratch = place.root or place.folder, place.scratch
+        beside = [m.at for m in place.mounts if not m.at.is_relative_to(root)]
+        return self._around.confinement.shut_in(
+            job,
+            writable=(root, *(scratch / name for name in ("home", "tmp", "io")), *place.writable),
+            shown=(*beside, *place.private),
+            hidden=place.hidden,
+            sockets=scratch / "net",
         )
 
     # -- what lives outside the process tree ------------------------------------------------------------------------
@@ -224,8 +263,6 @@ class LocalRunner:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def _report(self, end: Exit, order: Order, place: Place, result: Path, log: Path | None, artifacts: Path) -> Readout:
-        if order.folder is not None:
-            _keep_artifacts(artifacts, order.folder / "artifacts" / order.label)
         outcome, words = classify(end, order.timeout_s)
         values: dict[str, float] = {}
         tampered = self._manifest.changed(guarded=bool(self._supervisor.namespaces))
@@ -233,13 +270,18 @@ class LocalRunner:
             outcome, words = Outcome.TAMPERING, f"the evaluation changed the input {tampered}"
         elif outcome is Outcome.OK and order.kind == "evaluate":
             try:
-                values = self._read(end, place, result)
+                values = self._read(end, place, result, alone=order.which != "evaluate")
             except numbers.NoNumber as error:
                 outcome, words = Outcome.NO_MEASUREMENT, str(error)
                 if isinstance(error, numbers.NotThere) and self._is_in(end.tail):
                     words = f"no number named {error.name} on standard output: {numbers.ON_STANDARD_ERROR}"
-                if end.stdout_bytes > len(end.stdout.encode("utf-8", "replace")):
+                if end.stdout_bytes > len(end.stdout.encode("utf-8", "replace")) and not self._reading.sealed:
                     words += f" (only the last {len(end.stdout)} characters of {end.stdout_bytes} bytes were looked at)"
+        trip = self._trip(end, values, place, result, log)
+        if trip.words:
+            outcome, values, words = Outcome.TAMPERING, {}, f"the evaluation {trip.words}"
+        if order.folder is not None:
+            _keep_artifacts(artifacts, order.folder, order.label, apart=outcome is Outcome.TAMPERING)
         name = f"{order.folder.name}/{log.name}" if log is not None and order.folder is not None else ""
         return Readout(
             outcome,
@@ -253,7 +295,18 @@ class LocalRunner:
             log=name,
             words=self._around.mask.cover(words),
             limit_by=end.limit_by,
+            sealed=self._is_sealed(order) and outcome is Outcome.OK,
+            touched=trip.touched,
         )
+
+    def _trip(self, end: Exit, values: Mapping[str, float], place: Place, result: Path, log: Path | None) -> Trip:
+        """What the evaluation did with the decoys."""
+        if self._around.decoys is None:
+            return Trip()
+        reading = self._reading
+        left = [result, *([place.find(reading.file)] if reading.file else [])]
+        heard = (end.stdout, end.tail, end.reported or "")
+        return watch.trip(self._around.decoys, result.parent / IN_SCRATCH, heard, log, left, values)
 
     def _is_in(self, text: str) -> bool:
         """Whether the metric could be read from a text, as from standard output."""
@@ -263,13 +316,16 @@ class LocalRunner:
         except numbers.NoNumber:
             return False
 
-    def _read(self, end: Exit, place: Place, result: Path) -> dict[str, float]:
+    def _read(self, end: Exit, place: Place, result: Path, *, alone: bool = False) -> dict[str, float]:
+        """The numbers of an evaluation; the metric `alone` on a set that has nothing to do with the guards."""
         outside = {"wall_s": end.duration_s, "cpu_s": end.cpu_s, "peak_mb": end.peak_mb}
-        reading = self._reading
+        reading = replace(self._reading, names=self._reading.names[:1]) if alone else self._reading
         first = reading.names[0]
         inside = [n for n in reading.names if n not in outside]
         found: dict[str, float] = {}
-        if inside:
+        if reading.sealed:
+            found = record.read(end.reported, reading.names, needed=inside)
+        elif inside:
             assert place.folder is not None
             found = numbers.read(
                 end.stdout,
@@ -307,12 +363,17 @@ def _stand_again(place: Place) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _keep_artifacts(found: Path, kept: Path) -> None:
-    """Move what an evaluation left to the experiment's folder.
+def _keep_artifacts(found: Path, folder: Path, label: str, *, apart: bool) -> None:
+    """Move what an evaluation left to the experiment's folder; `apart` into quarantine there, with what was left before.
 
     Raises:
         DiskFault: no space there.
     """
+    quarantine = folder / "quarantine"
+    if apart and (folder / "artifacts").is_dir():
+        remove(quarantine)
+        os.rename(folder / "artifacts", quarantine)
+    kept = (quarantine if apart else folder / "artifacts") / label
     if found.is_symlink() or not found.is_dir():
         return
     try:
@@ -353,6 +414,8 @@ def classify(end: Exit, limit_s: float | None) -> tuple[Outcome, str]:
     if _killed_for_memory(end):
         held = f" (limit {end.limit_mb:.0f} MB, {end.limit_by})" if end.limit_by and end.limit_mb else ""
         return Outcome.MEMORY, f"killed for memory at {end.peak_mb or 0:.0f} MB{held} after {end.duration_s:.1f} s{last}"
+    if end.over_disk:
+        return Outcome.SIGNAL, f"ended for what it wrote after {end.duration_s:.1f} s: {end.over_disk}"
     if end.signal is not None:
         name = signal.Signals(end.signal).name if end.signal in set(signal.Signals) else str(end.signal)
         return Outcome.SIGNAL, f"ended by {name} after {end.duration_s:.1f} s{limit}{last}"

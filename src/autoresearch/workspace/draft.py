@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from autoresearch.git import Entry, Repository
 from autoresearch.records import Blob, Candidate, Edits
 from autoresearch.taskfile.scope import Scope
 from autoresearch.text import one_line
+from autoresearch.tripwires import IN_TREE, Decoys, Trip
 from autoresearch.workspace.tree import WorkTree
 
 
@@ -23,6 +26,7 @@ class GitDraft:
 
     Attributes:
         log_folder: the experiment's folder, for prompts and logs.
+        hidden: outside paths that a proposer must not see.
     """
 
     def __init__(
@@ -37,16 +41,34 @@ class GitDraft:
         view: str,
         own: Path,
         folder: Path | None,
+        decoys: Decoys | None = None,
+        hidden: tuple[Path, ...] = (),
     ) -> None:
+        self.hidden = hidden
         self._repository, self._parent, self._scope = repository, parent, scope
         self._prefix, self._tree, self._overlay = prefix, tree, overlay
         self._view, self._own = view, own
         self.log_folder = folder
         self._used = False
+        self._decoys, self._planted = decoys, False
+        self._seen: Trip | None = None
 
     @property
     def state(self) -> object:
         raise TypeError("a project's draft has files, not a state")
+
+    @property
+    def root(self) -> Path:
+        return self._tree.root
+
+    @property
+    def scratch(self) -> Path:
+        return self._tree.folder
+
+    @property
+    def shown(self) -> tuple[Path, ...]:
+        """The store that its repository borrows objects from: nothing but views."""
+        return (self._own.with_name("views"),)
 
     def read(self, path: str) -> bytes:
         """A file of the parent.
@@ -85,6 +107,39 @@ class GitDraft:
         self._tree.distrust()  # takes the last proposal's `.git` away too
         self._tree.apply(self._overlay)
         self._make_repository()
+        self._plant()
+
+    def _plant(self) -> None:
+        """Lay the decoy file out where git does not see it; not where the project has files of its own."""
+        if self._decoys is None or os.path.lexists(self._decoy.parent):
+            return
+        try:
+            self._decoys.plant(self._decoy)
+            with open(self._tree.root / ".git" / "info" / "exclude", "a", encoding="utf-8") as file:
+                file.write(f"**/{IN_TREE}\n")
+        except OSError as error:
+            raise DiskFault(f"cannot write {self._decoy}: {error.strerror}") from error
+        self._planted, self._seen = True, None
+
+    @property
+    def _decoy(self) -> Path:
+        return self._tree.root / self._prefix / IN_TREE
+
+    def variables(self) -> Mapping[str, str]:
+        """What the proposer's environment holds of ours besides: the decoys."""
+        return self._decoys.variables(self._decoy) if self._decoys is not None and self._planted else {}
+
+    def touched(self) -> tuple[str, ...]:
+        """What was done with the decoy file that is harmless by itself."""
+        return self._trip().touched
+
+    def _trip(self) -> Trip:
+        """What became of the decoy file; looked at once, as looking reads it."""
+        if self._decoys is None or not self._planted:
+            return Trip()
+        if self._seen is None:
+            self._seen = self._decoys.look(self._decoy) if self._tree.stands() else Trip()
+        return self._seen
 
     def _make_repository(self) -> None:
         """One root commit with the view of the parent, its objects from a store that holds nothing but views."""
@@ -125,17 +180,20 @@ class GitDraft:
         """What the folder holds against the parent, whatever was done to its `.git`: edits, and notes on what was dropped.
 
         Raises:
-            Refused: a tracked frozen file was changed, deleted or changed in mode or type.
+            Refused: a tracked frozen file was changed, deleted or changed in mode or type, or the decoy file was.
         """
         if not self._used:
             return {}, ()
         if not self._tree.stands():
             raise Refused("scope", "the tree itself was removed or replaced: every frozen file in it is gone")
+        self._refuse_written_decoy()
         edits: dict[str, Blob | None] = {}
         new: list[str] = []
         dropped: list[str] = []
         for full, _ in sorted(self._tree.changes()):
             path = full.removeprefix(self._prefix) if full.startswith(self._prefix) else None
+            if path == IN_TREE and self._planted:
+                continue
             blob = self._read(full)
             old = self._repository.find(self._view, full)
             if old is not None and blob is not None and self._same(old, blob):
@@ -152,6 +210,10 @@ class GitDraft:
             edits.pop(full.removeprefix(self._prefix), None)
             dropped.append(full)
         return edits, _drop_notes(dropped)
+
+    def _refuse_written_decoy(self) -> None:
+        if words := self._trip().words:
+            raise Refused("tampering", f"the proposer {words} ({IN_TREE})")
 
     def _read(self, full: str) -> Blob | None:
         path = self._tree.root / full
@@ -198,19 +260,61 @@ class GitDraft:
         except OSError as error:
             raise DiskFault(f"cannot record the cost in {folder}: {error.strerror}") from error
 
+    def cost_file(self) -> Path:
+        """Where a program reports what it spends: empty, outside the records, which it does not see.
+
+        Raises:
+            DiskFault: it cannot be made.
+        """
+        self._take_costs()
+        path = self.scratch / f"cost-{self._name}.jsonl"
+        try:
+            path.touch(mode=0o600)
+        except OSError as error:
+            raise DiskFault(f"cannot write {path}: {error.strerror}") from error
+        return path
+
+    @property
+    def _name(self) -> str:
+        assert self.log_folder is not None
+        return self.log_folder.name
+
+    def _take_costs(self) -> None:
+        """Move what programs reported to the records, also of an attempt in another slot that was killed.
+
+        Raises:
+            DiskFault: no space there.
+        """
+        assert self.log_folder is not None
+        for path in sorted(self.scratch.parent.glob(f"proposal-*/cost-{self._name}.jsonl")):
+            kept = self.log_folder / f"cost-{path.parent.name}-{path.stat().st_mtime_ns}.jsonl"  # the same, killed and again
+            try:
+                self.log_folder.mkdir(parents=True, exist_ok=True)
+                shutil.move(path, kept)
+            except OSError as error:
+                raise DiskFault(f"cannot record the cost in {self.log_folder}: {error.strerror}") from error
+
     def spent(self) -> tuple[float, int]:
         """What all attempts at this proposal have spent, also those that were killed."""
-        cost_usd, tokens = 0.0, 0
-        path = self.log_folder / "cost.jsonl" if self.log_folder is not None else None
-        if path is not None and path.is_file():
-            for line in path.read_text(errors="replace").splitlines():
-                try:
-                    row = json.loads(line)
-                    cost_usd += float(row.get("cost_usd", 0.0))
-                    tokens += int(row.get("tokens", 0))
-                except (ValueError, TypeError, AttributeError):
-                    continue  # a line that a kill cut short, or that a program did not write as told
-        return cost_usd, tokens
+        if self.log_folder is None:
+            return 0.0, 0
+        self._take_costs()
+        rows = [_cost(line) for path in sorted(self.log_folder.glob("cost*.jsonl")) for line in _lines(path)]
+        return sum(cost_usd for cost_usd, _ in rows), sum(tokens for _, tokens in rows)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(errors="replace").splitlines() if path.is_file() and not path.is_symlink() else []
+
+
+def _cost(line: str) -> tuple[float, int]:
+    """What a line reports; nothing where a kill cut it short, or a program did not write it as told: never less than it."""
+    try:
+        row = json.loads(line)
+        cost_usd, tokens = float(row.get("cost_usd", 0.0)), int(row.get("tokens", 0))
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return 0.0, 0
+    return (cost_usd if math.isfinite(cost_usd) and cost_usd > 0 else 0.0), max(0, tokens)
 
 
 def never(path: str) -> bool:

@@ -29,7 +29,7 @@ _REPLACED = "replaced.json"
 OWN_NAMES = frozenset(
     (
         *("tree", "upper", "work", "builds", "builds-copied", "copies", "cache-now", "cache-kept", "index"),
-        *("home", "tmp", "io", "cleanup.json"),
+        *("home", "tmp", "io", "net", "cleanup.json"),
     )
 )
 """What lies in a slot's folder: nothing from outside can be shown beside the tree under these names."""
@@ -123,11 +123,20 @@ class EvaluationSlot:
 
     # -- showing a candidate ----------------------------------------------------------------------------------------
 
-    async def show(self, tree: str, overlay: Mapping[str, Entry | None], *, pristine: bool, in_thread: InThread) -> Place:
+    async def show(
+        self,
+        tree: str,
+        overlay: Mapping[str, Entry | None],
+        *,
+        pristine: bool,
+        in_thread: InThread,
+        private: Mapping[str, Entry | None] | None = None,
+    ) -> Place:
         """Make the slot show a candidate: its set-up and its build as far as they are there.
 
         Args:
             tree: the candidate's tree id, by which its build is known.
+            private: files for this evaluation alone, over everything else; its build does not see them.
         Raises:
             SetupError: the base's own set-up fails. DiskFault: no space.
         """
@@ -136,14 +145,17 @@ class EvaluationSlot:
             return Place(self.project, self._folder, self._number, failed=failed)
         pristine = pristine and bool(self._options.caches)
         made = self._find_build(tree, pristine=pristine)
-        await in_thread(lambda: self._lay_out(overlay, made, pristine=pristine))
+        unbuilt = self._options.build and made is None
+        await in_thread(lambda: self._lay_out(overlay, made, {} if unbuilt else private or {}, pristine=pristine))
         return Place(
             folder=self.project,
             scratch=self._folder,
             slot=self._number,
             readonly=(*self._options.readonly, self._builds),
             mounts=tuple(self._mounts(made, pristine=pristine)),
-            unbuilt=self._options.build and made is None,
+            root=self.tree.root,
+            writable=() if self._options.namespaces or not self._mounted_caches() else (self._now,),
+            unbuilt=unbuilt,
         )
 
     @property
@@ -188,7 +200,36 @@ class EvaluationSlot:
         except OSError as error:
             raise DiskFault(f"cannot remove {self._builds}: {error.strerror}") from error
 
-    def _lay_out(self, overlay: Mapping[str, Entry | None], made: Path | None, *, pristine: bool) -> None:
+    def forget(self) -> None:
+        """Leave nothing of what ran here last: neither what it wrote nor what it alone was shown.
+
+        Raises:
+            DiskFault: it cannot be removed.
+        """
+        self.tree.close()
+        kept = {self._builds.name, "cache-kept"}
+        if self.layered:
+            kept |= {"tree", "index"}  # never written: what ran wrote to the layer
+        else:
+            self.tree.built, self._set_up_for = False, None
+        try:
+            for path in self._folder.iterdir():
+                if path.name not in kept:
+                    remove(path)
+            for name in os.listxattr(self._folder) if hasattr(os, "listxattr") else ():
+                os.removexattr(self._folder, name)
+            self._points()
+        except OSError as error:
+            raise DiskFault(f"cannot remove {error.filename}: {error.strerror}") from error
+
+    def _lay_out(
+        self,
+        overlay: Mapping[str, Entry | None],
+        made: Path | None,
+        private: Mapping[str, Entry | None],
+        *,
+        pristine: bool,
+    ) -> None:
         try:
             self.tree.apply({} if self.layered and made is not None else overlay)
             if made is not None:
@@ -197,8 +238,18 @@ class EvaluationSlot:
                 self._put_in(made or self._seed)
             self._renew_copies()
             self._point_caches(pristine=pristine)
+            for path, entry in private.items():
+                self._put_private(path, entry)
         except OSError as error:
             raise DiskFault(f"cannot lay out {self._folder}: {error.strerror}") from error
+
+    def _put_private(self, path: str, entry: Entry | None) -> None:
+        """Write a file over whatever base, candidate and build have there."""
+        assert entry is not None
+        if isinstance(self.tree, LayeredTree):
+            self.tree.lay_over(path, entry)
+        else:
+            self.tree.put(clear_way(self.tree.root, path), entry)
 
     def _mounts(self, made: Path | None, *, pristine: bool) -> list[Layer | Bind]:
         mounts: list[Layer | Bind] = []

@@ -51,6 +51,10 @@ class LayeredTree(WorkTree):
             self.built = False
             raise DiskFault(f"cannot write the layer {self.upper}: {error.strerror}") from error
 
+    def lay_over(self, path: str, entry: Entry) -> None:
+        """Write one more file into the layer that was made last."""
+        self._lay(path, entry)
+
     def _lay(self, path: str, entry: Entry | None) -> None:
         target = self.upper / path
         self._lay_folders(path)

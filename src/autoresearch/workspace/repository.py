@@ -12,9 +12,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import anyio
@@ -24,15 +25,19 @@ from autoresearch.contracts import Advance, Known, Place
 from autoresearch.errors import DiskFault, Refused, RepositoryError
 from autoresearch.git import Entry, Repository
 from autoresearch.history import History
-from autoresearch.records import Blob, Candidate, Edits, Experiment, Proposal, State, Which
+from autoresearch.records import Blob, Candidate, Edits, Experiment, Flag, Proposal, State, Which
+from autoresearch.scan import Benchmark, scan
 from autoresearch.taskfile.scope import Scope, matches
 from autoresearch.text import one_line
-from autoresearch.workspace import lines, submodules
+from autoresearch.tripwires import Decoys
+from autoresearch.workspace import benchmark, lines, submodules
 from autoresearch.workspace.draft import GitDraft
 from autoresearch.workspace.evaluation import OWN_NAMES, EvaluationSlot, TreeOptions
+from autoresearch.workspace.forbidden import Forbidden, replaced
 from autoresearch.workspace.places import between, refuse_missing, without
+from autoresearch.workspace.sets import Private
 from autoresearch.workspace.submodules import Submodule
-from autoresearch.workspace.tree import WorkTree
+from autoresearch.workspace.tree import WorkTree, remove
 from autoresearch.workspace.views import View
 
 _SMALL = 300  # files: scanning so many takes less than a millisecond; above it layers are used where they can be
@@ -44,7 +49,9 @@ class GitWorkspace:
     Args:
         base: the user's commit that the run started from.
         hidden: paths of the base that no evaluation tree and no proposer's view shows.
+        private: files that evaluations on one set alone are shown.
         parts: paths from the repository's top; trees and views show no others. Empty shows all.
+        decoys: what proposers find besides.
     """
 
     def __init__(
@@ -58,8 +65,14 @@ class GitWorkspace:
         options: TreeOptions,
         hidden: frozenset[str] = frozenset(),
         parts: frozenset[str] = frozenset(),
+        decoys: Decoys | None = None,
+        private: Mapping[Which, Private] | None = None,
     ) -> None:
+        self.private = dict(private or {})
+        self._secretive: set[int] = set()  # slots in which an evaluation on a private set was laid out
+        hidden = hidden.union(*(found.inside for found in self.private.values()))
         self.location, self.run = location, run
+        self._decoys = decoys
         self.base, self._cache = base, cache
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.repository = Repository(location.git_dir, cache / "scratch")
@@ -84,6 +97,10 @@ class GitWorkspace:
         shown = (*self._options.inputs, *(self._options.copies or {}), *self._options.caches)
         inside = (m.path.removeprefix(location.prefix) for m in modules if m.path.startswith(location.prefix))
         self.scope = without(scope, (*inside, *shown))
+        self._benchmark = Benchmark(self._data)
+        self._forbidden = Forbidden(
+            self.repository, self._objects, self.scope, prefix=location.prefix, base=self.base_tree, view=self._view_base
+        )
         self._slots: dict[int, EvaluationSlot] = {}
         self._drafts: dict[int, WorkTree] = {}
         self._threads: dict[int, ThreadPoolExecutor] = {}
@@ -130,6 +147,10 @@ class GitWorkspace:
         if self._files is None:
             self._files = self._objects.files(self._view_base)
         return self._files
+
+    def read(self, oid: str) -> bytes:
+        """The content of one of the view's files."""
+        return self._objects.read(oid)
 
     # -- candidates -------------------------------------------------------------------------------------------------
 
@@ -205,6 +226,10 @@ class GitWorkspace:
                     continue  # new and out of scope: never enters a candidate
                 raise Refused("scope", f"{one_line(path)} is frozen: only {', '.join(self.scope.editable)} may change")
             found[full] = None if blob is None else (blob.mode, blob.content)
+        for full in replaced(self.repository, parent.tree, found):
+            if self._forbidden.is_frozen(full) or not self._view.shows(full):
+                raise Refused("scope", f"{one_line(full)} is frozen: only {', '.join(self.scope.editable)} may change")
+            found[full] = None
         return found
 
     def _same(self, old: Entry, blob: Blob) -> bool:
@@ -222,6 +247,7 @@ class GitWorkspace:
     ) -> Candidate:
         if not entries:
             raise Refused("no_change", "the proposal changes nothing in the editable scope")
+        self._forbidden.refuse(onto.tree, entries)
         for _ in range(3):  # a `git gc --prune=now` of the user's may take an object before its ref stands
             with self.repository.writing():
                 blobs = {p: (e[0], self.repository.write("blob", e[1])) if e else None for p, e in entries.items()}
@@ -236,10 +262,29 @@ class GitWorkspace:
             except RepositoryError:
                 continue
             if all(self.repository.has(oid) for oid in (commit, tree, *(e[1] for e in blobs.values() if e))):
-                return Candidate(n, tree, commit, lines=lines.added(self.repository, onto.tree, entries))
+                added = lines.added(self.repository, onto.tree, entries)
+                return Candidate(n, tree, commit, lines=added, flags=self._flags(onto.tree, entries))
         if git.full(self.location.git_dir):
             raise DiskFault(f"no space left where {self.location.git_dir} lies")
         raise RepositoryError(f"the objects of experiment {n} do not stay in {self.location.git_dir}: is a gc running?")
+
+    def _flags(self, onto: str, entries: Mapping[str, tuple[str, bytes] | None]) -> tuple[Flag, ...]:
+        """What a person should look at first in a diff."""
+        found = {path: self.repository.find(onto, path) for path in entries}
+        before = {path: self.repository.read(old[1]) if old and old[0] != "160000" else None for path, old in found.items()}
+        return scan(before, {path: new[1] if new else None for path, new in entries.items()}, self._benchmark)
+
+    def _data(self) -> Iterator[tuple[str, bytes]]:
+        """The files that the task measures on."""
+        sets = self.private.values()
+        return benchmark.files(
+            self.repository,
+            self.base_tree,
+            is_frozen=self._forbidden.is_frozen,
+            private=[path for private in sets for path in private.inside],
+            outside=[place for private in sets for place in private.places],
+            inputs=self._options.inputs,
+        )
 
     def rebase(
         self, candidate: Candidate, parent: Candidate, onto: Candidate, at: float, known: Known, description: str
@@ -263,6 +308,8 @@ class GitWorkspace:
                     entries[path] = merged
         if not entries:
             raise Refused("stale", f"its change is in experiment {onto.n} already")
+        for path in replaced(self.repository, onto.tree, entries):
+            raise Refused("stale", f"{one_line(path)}, which experiment {onto.n} has, is in its way")
         return self._commit(candidate.n, onto, [onto], entries, description, at, known)
 
     def _merge(self, path: str, ours: Entry | None, old: Entry | None, new: Entry | None) -> tuple[str, bytes]:
@@ -335,13 +382,21 @@ class GitWorkspace:
 
         Args:
             pristine: with empty caches, and a build that began with none.
+            which: the set that is measured on: its private files are shown, and nothing of what runs there stays behind.
             clean: laid out anew from git first, with nothing in it that was there before.
         """
+        secret = self.private.get(which, Private())
+        if secret.outside:
+            await anyio.to_thread.run_sync(secret.verify)
         if slot not in self._slots:
             self._slots[slot] = self._evaluation_slot(slot)
         here = self._slots[slot]
+        if slot in self._secretive:  # it was broken off before it was left
+            await self._in_thread(slot, lambda: self._forget_secrets(slot))
         if clean:
             await self._in_thread(slot, here.start_anew)
+        if which != "evaluate":
+            self._mark_secretive(slot)
 
         async def in_thread(work: Callable[[], None]) -> None:
             costly = self._options.build or self._options.copies
@@ -350,8 +405,45 @@ class GitWorkspace:
             else:
                 await self._in_thread(slot, work)
 
-        place = await here.show(candidate.tree, self._overlay(candidate), pristine=pristine, in_thread=in_thread)
-        return replace(place, readonly=(*place.readonly, *self._out_of_reach(slot)))
+        overlay, pristine = self._overlay(candidate), pristine or which != "evaluate"
+        own = {path: self.repository.find(self.base_tree, path) for path in sorted(secret.inside)}
+        place = await here.show(candidate.tree, overlay, pristine=pristine, in_thread=in_thread, private=own)
+        readonly = (*place.readonly, *secret.places, *self._out_of_reach(slot))
+        return replace(place, readonly=readonly, hidden=self.hidden(which), private=secret.places)
+
+    def hidden(self, which: Which | None = None) -> tuple[Path, ...]:
+        """Outside paths that what works on a set must not see: private files of the others, and where the base's lie.
+
+        Args:
+            which: the set, None for a proposal.
+        """
+        places = dict.fromkeys(place for private in self.private.values() for place in private.places)
+        for place in self.private.get(which, Private()).places if which is not None else ():
+            places.pop(place, None)
+        if self._private_places:  # the objects of the base hold them too
+            places |= dict.fromkeys([*self._private_places, self.location.git_dir, self._own])
+        return tuple(place for place in places if os.path.lexists(place))
+
+    @cached_property
+    def _private_places(self) -> tuple[Path, ...]:
+        """Where the base's private files lie in the user's checkout; a folder with no others stands for all in it."""
+        inside = sorted(frozenset[str]().union(*(private.inside for private in self.private.values())))
+        shown = {path[:i] for path in self.files for i, c in enumerate(path) if c == "/"} if inside else set()
+        found: dict[str, None] = {}
+        for path in inside:
+            folders = (path[:i] for i, c in enumerate(path) if c == "/")
+            found[next((folder for folder in folders if folder not in shown), path)] = None
+        return tuple(self.location.top / path for path in found)
+
+    def _mark_secretive(self, slot: int) -> None:
+        """Leave word, also for the session after a kill, that what lies in a slot is not for everybody."""
+        self._secretive.add(slot)
+        (self._cache / f"private-{slot}").touch()
+
+    def _forget_secrets(self, slot: int) -> None:
+        self._slots[slot].forget()
+        (self._cache / f"private-{slot}").unlink(missing_ok=True)
+        self._secretive.discard(slot)
 
     async def built(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> None:
         """What was run in the slot's place last was the candidate's build, and it is good: keep what it made."""
@@ -361,6 +453,9 @@ class GitWorkspace:
         prefix, options = self.location.prefix, self._options
         grows = bool(options.build or options.setup)  # a tree that scans itself would scan what these make
         globs = options.setup_if
+        if (mark := self._cache / f"private-{slot}").exists():  # a killed session left it
+            remove(self._cache / f"evaluation-{slot}")
+            mark.unlink()
         return EvaluationSlot(
             self._cache / f"evaluation-{slot}",
             self._own,
@@ -384,7 +479,9 @@ class GitWorkspace:
         here = self._slots.get(slot)
         if here is None:
             return
-        if here.layered or (self._is_small and not self._options.build):
+        if slot in self._secretive:
+            self._pending[slot] = self._thread(slot).submit(self._forget_secrets, slot)
+        elif here.layered or (self._is_small and not self._options.build):
             here.tree.distrust()
         else:
             self._pending[slot] = self._thread(slot).submit(here.tree.distrust)
@@ -448,11 +545,15 @@ class GitWorkspace:
             view=self._view.of(parent.tree),
             own=self._own,
             folder=folder,
+            decoys=self._decoys,
+            hidden=self.hidden(),
         )
 
     def close(self) -> None:
         for thread in self._threads.values():
             thread.shutdown(wait=True)
+        for slot in sorted(self._secretive):
+            self._forget_secrets(slot)
         for tree in (*(slot.tree for slot in self._slots.values()), *self._drafts.values()):
             tree.close()
         self.repository.close()

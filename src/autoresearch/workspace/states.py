@@ -63,6 +63,9 @@ class StateDraft:
     def collect(self) -> tuple[Edits, tuple[str, ...]]:
         return {}, ()
 
+    def touched(self) -> tuple[str, ...]:
+        return ()
+
     def spend(self, cost_usd: float = 0.0, tokens: int = 0) -> None:
         self.cost.append((cost_usd, tokens))
 

@@ -219,6 +219,17 @@ class WorkTree:
             self.built = False
             raise DiskFault(f"cannot write the tree {self.root}: {error.strerror}") from error
 
+    def put(self, target: Path, entry: Entry) -> None:
+        """Write a file that does not belong to the tree, at a free path in it; the tree is laid out anew afterwards."""
+        self.built = False
+        mode, oid = entry
+        content = self._objects().read(oid)
+        if mode == "120000":
+            os.symlink(content, os.fsencode(target))
+        else:
+            target.write_bytes(content)
+            target.chmod(0o755 if mode == "100755" else 0o644)
+
     def _wanted(self, path: str, overlay: Mapping[str, Entry | None]) -> Entry | None:
         return overlay[path] if path in overlay else self._files.get(path)
 
@@ -297,6 +308,7 @@ class WorkTree:
     def close(self) -> None:
         if self._repository is not None:
             self._repository.close()
+            self._repository = None
 
 
 def remove(path: Path) -> None:

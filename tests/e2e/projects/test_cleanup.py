@@ -85,6 +85,7 @@ editable = ["service.py"]
 
 [evaluate]
 command = "python bench.py"
+sandbox = "none"
 cleanup = "docker rm bench-$AUTORESEARCH_ID"
 timeout = "LIMIT"
 
