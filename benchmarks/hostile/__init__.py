@@ -1,1 +1,1 @@
-"""Hostile candidates and hostile proposers, and the small projects in which they are tried: what `benchmarks/gaming.py` runs."""
+"""Hostile candidates and proposers, and the small projects in which they are tried: what `benchmarks/gaming.py` runs."""

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -27,6 +28,7 @@ from typing import Any
 import anyio
 import psutil
 
+import autoresearch
 from autoresearch import git
 from autoresearch.books import Parts
 from autoresearch.choice import Wish
@@ -124,9 +126,12 @@ class Result:
 class Listener:
     """A service on this machine that remembers who came."""
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
-        self._socket = socket.create_server((host, 0))
-        self.port: int = self._socket.getsockname()[1]
+    def __init__(self, where: tuple[str, int] | str) -> None:
+        self._socket = socket.create_server(where) if isinstance(where, tuple) else socket.socket(socket.AF_UNIX)
+        if isinstance(where, str):
+            self._socket.bind(where)
+            self._socket.listen()
+        self.port: int = self._socket.getsockname()[1] if isinstance(where, tuple) else 0
         self.heard: list[bytes] = []
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -155,10 +160,11 @@ class Scene:
         self.user, self.home, self.private = top / "user", top / "home", top / "private"
         self.mark = f"hostile{secrets.token_hex(6)}"
         self.secrets = {name: f"{name}-{secrets.token_hex(8)}" for name in _SECRETS}
-        self.near, self.far = Listener(), Listener(outside_address())
+        self.near, self.far = Listener(("127.0.0.1", 0)), Listener((outside_address(), 0))
         self.error = ""
         self.lasted = 0.0
         self._make()
+        self.local = Listener(str(self.private / "socket"))
         self.before = fingerprint(self.user)
 
     def __enter__(self) -> Scene:
@@ -167,6 +173,7 @@ class Scene:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.near.close()
         self.far.close()
+        self.local.close()
         for process in self.survivors():
             process.kill()
         shutil.rmtree(self.top, ignore_errors=True)
@@ -186,12 +193,21 @@ class Scene:
             "stop": os.getppid(),
             "modest": MODEST,
             "run": RUN,
-            "unix": str(self.top / "outside" / "socket"),
+            "socket": str(self.private / "socket"),
+            "cache": str(self.top / "cache"),
+            "package": str(Path(autoresearch.__file__).parent),
         }
 
     def _make(self) -> None:
         act, level = self.act, self.level
-        for folder in (self.user / "lib", self.user / "data", self.user / "tests", self.home / ".ssh", self.private, self.top / "outside"):
+        for folder in (
+            self.user / "lib",
+            self.user / "data",
+            self.user / "tests",
+            self.home / ".ssh",
+            self.private,
+            self.top / "outside",
+        ):
             folder.mkdir(parents=True)
         (self.home / ".ssh" / "key").write_text(self.secrets["home"])
         (self.private / "held.csv").write_text(self.secrets["private"])
@@ -463,16 +479,27 @@ def play_apart(act: Act, level: Level, top: Path) -> Result:
             answer.write_text(json.dumps({"error": f"{type(error).__name__}: {error}"}))
         finally:
             os._exit(0)
-    end = time.monotonic() + LIMIT_S
-    while os.waitpid(pid, os.WNOHANG)[0] == 0:
-        if time.monotonic() > end:
-            os.kill(pid, 9)
-            os.waitpid(pid, 0)
-            words = f"the harness still waits after {LIMIT_S:.0f} s"
-            return Result(act.name, act.threat, level.name, "not defended", words, "", "", LIMIT_S, "")
-        time.sleep(0.01)
+    if not _has_ended(pid):
+        words = f"the harness still waits after {LIMIT_S:.0f} s"
+        return Result(act.name, act.threat, level.name, "not defended", words, "", "", LIMIT_S, level.name)
     try:
         return Result(**json.loads(answer.read_text()))
     except (OSError, ValueError, TypeError) as error:
         told = answer.read_text() if answer.is_file() else "nothing was said"
         raise SystemExit(f"{act.name} under {level.name} could not be tried: {told} ({error})") from error
+
+
+def _has_ended(pid: int) -> bool:
+    """Wait for a child, which is killed after the limit, and when this is interrupted."""
+    end = time.monotonic() + LIMIT_S
+    try:
+        while time.monotonic() < end:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                pid = 0
+                return True
+            time.sleep(0.01)
+        return False
+    finally:
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)

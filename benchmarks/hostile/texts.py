@@ -37,6 +37,12 @@ def read(path):
     attempt(lambda: leak(open(path).read()))
 
 
+def git(where, line):
+    import subprocess
+    who = ["-c", "user.name=m", "-c", "user.email=m@x"]
+    return subprocess.run(["git", "-C", where, *who, *line.split()], capture_output=True, text=True).stdout
+
+
 def write(path, text="x"):
     def act():
         with open(path, "w") as file:
@@ -45,12 +51,15 @@ def write(path, text="x"):
 
 
 """
-PROPOSER = PRELUDE + """\
+PROPOSER = (
+    PRELUDE
+    + """\
 {hostile}
 with open("candidate.py", "a") as file:
     file.write(f"# another line {{os.urandom(4).hex()}}\\n")
 print("a harmless line")
 """
+)
 ASKED = """\
 chance = random.Random(DRAWN)
 QUESTIONS = [2 * chance.randrange(10**6) + i % 2 for i in range(20)]
@@ -108,6 +117,8 @@ sandbox = "{sandbox}"
 timeout = "20s"
 {agent}
 """
+GATED = '[gate]\ncommand = "python gate.py data/gate.csv"\nprivate = ["data/gate.csv"]\n'
+GATED_OUTSIDE = '[gate]\ncommand = "python gate.py PRIVATE/held.csv"\nprivate = ["PRIVATE/held.csv"]\n'
 GATE_OFFSET = 3767  # so that the gate's number is seen wherever it gets
 
 

@@ -118,9 +118,7 @@ class Bench:
             folder = self._books.folder(n) if which == "evaluate" else None
             clean, limit_s, command = step.phase == "confirm", self._timeout_s(which), self._books.options.command(which)
             pristine = clean or step.phase == "final" or which != "evaluate"
-            order = Order(
-                n, step.seed, attempt, label, command, folder, limit_s, pristine=pristine, which=which, clean=clean
-            )
+            order = Order(n, step.seed, attempt, label, command, folder, limit_s, pristine=pristine, which=which, clean=clean)
             try:
                 report = await self._evaluate(n, self._books.candidate(step.of), order)
                 report = report if which == "evaluate" else _bare(report)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +19,7 @@ from autoresearch.acceptance import final
 from autoresearch.assembly import Assembly, refuse_inputs, scope_of, wanted
 from autoresearch.books import Errand, Options, Parts, Watch
 from autoresearch.budget import Budget, Ending
+from autoresearch.checkup.connections import unreached
 from autoresearch.choice import Choice, Wish, slots_of
 from autoresearch.errors import RepositoryError, SetupError, ungrouped
 from autoresearch.history import History
@@ -75,7 +78,7 @@ class Session:
             self.is_new, self.run = self._choice.make()
             self.before = self.run
             self._surroundings = Surroundings(project.folder, self.task.evaluate.inputs, self.ledger)
-            self.notices += self._surroundings.busy() + self._one_at_a_time()
+            self.notices += self._surroundings.busy() + self._one_at_a_time() + self._unreached()
             names = project.paths.run(self.run.run)
             opened.enter_context(OwnerLock(names.lock, self.run.run))
             opened.enter_context(OwnerLock(names.cache_lock, self.run.run))  # `clean` leaves the trees alone
@@ -96,6 +99,13 @@ class Session:
             return []
         what = f"{self.task.metric.name} is a time" if is_time(self.task.metric) else "[evaluate] exclusive is set"
         return [f"one evaluation at a time in {slots} slots: {what}, so each is measured alone ([evaluate] exclusive = false)"]
+
+    def _unreached(self) -> list[str]:
+        """That a variable leads to what evaluations cannot reach."""
+        leads = unreached(self.task, os.environ, self.task.evaluate.env)
+        if not leads:
+            return []
+        return [f"[evaluate] env leads to {', '.join(leads)}, which evaluations cannot reach: network = {json.dumps(leads)}"]
 
     def _take_over(self) -> None:
         """Let the baseline be what `check` measured, where it was not measured yet."""

@@ -299,7 +299,10 @@ def _variables(text: str, task: Task, near: Surroundings) -> Iterator[Change]:
     for name in names:
         if name in near.environ and name not in task.evaluate.env and passable(name):
             because = f"the command reads {name} from the environment"
-            yield (Mend("evaluate", "env", add=name, because=because, kind="variable"),)
+            passed = Mend("evaluate", "env", add=name, because=because, kind="variable")
+            if leads := connections.unreached(task, near.environ, [name]):
+                yield (passed, connections.opened(task, leads, f"{name} leads to {', '.join(leads)}"))
+            yield (passed,)
         for entry in near.unknown:
             if os.path.basename(entry).startswith(".env") and name in _text(near.project / entry):
                 because = f"{name} stands in {entry}, which git does not know"

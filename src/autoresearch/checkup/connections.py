@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,9 +50,28 @@ def hints(text: str, task: Task, near: Surroundings) -> Iterator[tuple[Mend, ...
     known = () if isinstance(network, str) else network
     found = [e for e in dict.fromkeys(endpoints(text, task, near)) if e not in known]
     for some in ([[e] for e in found] + [found])[: len(found) + (len(found) > 1)]:
-        names = ", ".join(some)
-        yield (Mend("evaluate", "network", [*known, *some], because=f"the command connects to {names}", kind="network"),)
+        yield (opened(task, some, f"the command connects to {', '.join(some)}"),)
     yield (Mend("evaluate", "network", "on", because="the command connects to something outside", kind="network"),)
+
+
+def unreached(task: Task, environ: Mapping[str, str], names: Iterable[str]) -> list[str]:
+    """Endpoints that these variables lead to and that the task's network does not reach."""
+    network = task.evaluate.network
+    if network == "on":
+        return []
+    found = [e for name in names for e in _of_value(environ.get(name, ""))]
+    return [e for e in dict.fromkeys(found) if isinstance(network, str) or e not in network]
+
+
+def opened(task: Task, endpoints: Sequence[str], because: str) -> Mend:
+    """The network of a task with some endpoints more."""
+    known = () if isinstance(task.evaluate.network, str) else task.evaluate.network
+    return Mend("evaluate", "network", [*known, *endpoints], because=because, kind="network")
+
+
+def _of_value(value: str) -> Iterator[str]:
+    for match in _URL.finditer(value):
+        yield from _of_url(match[0])
 
 
 _DAEMON = re.compile(
@@ -74,8 +93,7 @@ def endpoints(text: str, task: Task, near: Surroundings) -> Iterator[str]:
     if "PGHOST" in task.evaluate.env and not near.environ.get("PGHOST", "/").startswith("/"):
         yield f"{near.environ['PGHOST']}:{near.environ.get('PGPORT', '5432')}"
     for body in (*values, task.evaluate.command, text):
-        for match in _URL.finditer(body):
-            yield from _of_url(match[0])
+        yield from _of_value(body)
         for match in (*_SERVER.finditer(body), *_PAIR.finditer(body)):
             if 0 < int(match[2]) < 65536 and _HOST.fullmatch(match[1]):
                 yield f"{match[1]}:{match[2]}"

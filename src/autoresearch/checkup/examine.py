@@ -11,7 +11,7 @@ from pathlib import Path
 from autoresearch import git, machine, private, proposers
 from autoresearch.acceptance.single_run import seed_for
 from autoresearch.assembly import scope_of, slots_of
-from autoresearch.checkup import breakage, controls, forecast, leaks, mend, reading, reuse, spread, unused
+from autoresearch.checkup import breakage, connections, controls, forecast, leaks, mend, reading, reuse, spread, unused
 from autoresearch.checkup.breakage import Breakage
 from autoresearch.checkup.causes import Change, economies, makes_environment
 from autoresearch.checkup.findings import Findings, Line, Passed, bounds, problems_of
@@ -104,7 +104,10 @@ class Examination:
     async def run(self, text: str) -> Findings:
         """All of it; a part that fails leaves out what follows from it."""
         found = Findings(self._subject.task.metric.name, self._subject.task.metric.direction)
-        measured, changes, problem = await self._measure(text)
+        before = self._leading_out()
+        start = mend.apply(text, before)  # without it the command may wait for ever
+        measured, changes, problem = await self._measure(start)
+        changes = (before, *changes) if before else changes
         if problem:
             return replace(found, sealed=self._sealed, outside=self._outside, problems=(problem,))
         if self._wish.fix:
@@ -121,6 +124,16 @@ class Examination:
             found = replace(found, written=True)
         found = replace(found, lines=lines, sealed=self._sealed, outside=self._outside)
         return self._keep(found, measured)
+
+    def _leading_out(self) -> Change:
+        """The network's endpoints that variables which the task passes lead to."""
+        task = self._subject.task
+        leads = connections.unreached(task, self._near.environ, task.evaluate.env)
+        if not leads:
+            return ()
+        because = f"{', '.join(task.evaluate.env)}: what is passed leads to {', '.join(leads)}, and the network is off"
+        self._say(because)
+        return (connections.opened(task, leads, because),)
 
     # -- does it measure ----------------------------------------------------------------------------------------------
 

@@ -198,7 +198,9 @@ def run(
 @app.command()
 def demo(
     n: Annotated[int | None, typer.Option("--n", help="Experiments; 40, or 8 with --kill.", min=1)] = None,
-    kill: Annotated[bool, typer.Option("--kill", help="Kill a run three times and compare its ledger with one left alone.")] = False,
+    kill: Annotated[
+        bool, typer.Option("--kill", help="Kill a run three times and compare its ledger with one left alone.")
+    ] = False,
     cheat: Annotated[bool, typer.Option("--cheat", help="Let a proposer cheat in four ways, and be honest once.")] = False,
     folder: Annotated[
         Path | None, typer.Option("--folder", "-C", help="Where to put the example; autoresearch-demo if left out.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def run_cheats(folder: Path, *, seed: int, as_json: bool) -> int:
     right = is_right(history)
     if as_json:
         rows = [_row(e) for e in history.experiments[1:]]
-        sys.stdout.write(json.dumps({"type": "cheats", "experiments": rows, "right": right}, ensure_ascii=False) + "\n")
+        about = {"type": "cheats", "run": RUN, "at": time.time()}
+        sys.stdout.write(json.dumps({**about, "experiments": rows, "right": right}, ensure_ascii=False) + "\n")
     else:
         sys.stdout.write("".join(f"{line}\n" for line in in_words(history)))
     return 0 if right else 1

@@ -179,8 +179,9 @@ def run_kills(folder: Path, *, experiments: int, seed: int, as_json: bool) -> in
     same = found == expected and len(kills) == 3
     if as_json:
         rows = [{"during": k.during, "measurements": k.measurements, "processes": k.processes} for k in kills]
-        sys.stdout.write(json.dumps({"type": "kills", "kills": rows, "same": same, **_sizes(found)}) + "\n")
-    for line in _comparison(kills, found, expected):
+        about = {"type": "kills", "run": RUN, "at": time.time()}
+        sys.stdout.write(json.dumps({**about, "kills": rows, "same": same, **_sizes(found)}) + "\n")
+    for line in comparison(kills, found, expected):
         say(line)
     return 0 if same else 1
 
@@ -209,7 +210,7 @@ def _sizes(ledger: Mapping[str, Any]) -> dict[str, int]:
     return {"experiments": len(tried) - 1, "measurements": measurements, "commits": len(ledger["branch"])}
 
 
-def _comparison(kills: list[Kill], found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+def comparison(kills: list[Kill], found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
     """What came of it, in words."""
     when = "; ".join(k.during for k in kills)
     lines = [f"killed {counted(len(kills), 'time')}: {when}"]

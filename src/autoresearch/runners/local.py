@@ -172,9 +172,7 @@ class LocalRunner:
     def _is_sealed(self, order: Order) -> bool:
         return self._reading.sealed and order.kind == "evaluate"
 
-    def _environment(
-        self, scratch: Path, slot: int, own: Mapping[str, str], private: Sequence[Path] = ()
-    ) -> dict[str, str]:
+    def _environment(self, scratch: Path, slot: int, own: Mapping[str, str], private: Sequence[Path] = ()) -> dict[str, str]:
         around = self._around
         return {
             **clean(scratch, passed=around.env, openings=around.openings, shown=(*around.home, *private)),

@@ -35,7 +35,7 @@ from autoresearch.workspace.draft import GitDraft
 from autoresearch.workspace.evaluation import OWN_NAMES, EvaluationSlot, TreeOptions
 from autoresearch.workspace.forbidden import Forbidden, replaced
 from autoresearch.workspace.places import between, refuse_missing, without
-from autoresearch.workspace.sets import Private
+from autoresearch.workspace.sets import Private, covering, hidden
 from autoresearch.workspace.submodules import Submodule
 from autoresearch.workspace.tree import WorkTree, remove
 from autoresearch.workspace.views import View
@@ -70,7 +70,7 @@ class GitWorkspace:
     ) -> None:
         self.private = dict(private or {})
         self._secretive: set[int] = set()  # slots in which an evaluation on a private set was laid out
-        hidden = hidden.union(*(found.inside for found in self.private.values()))
+        unseen = hidden.union(*(found.inside for found in self.private.values()))
         self.location, self.run = location, run
         self._decoys = decoys
         self.base, self._cache = base, cache
@@ -85,7 +85,7 @@ class GitWorkspace:
             raise
         self._own = self._make_own_git(modules)
         self._objects = Repository(self._own, cache / "scratch")
-        self._view = View(self._objects, hidden=hidden, submodules=modules, parts=parts)
+        self._view = View(self._objects, hidden=unseen, submodules=modules, parts=parts)
         self._view_base = self._view.of(self.base_tree)
         self._files: dict[str, Entry] | None = None
         try:
@@ -412,28 +412,13 @@ class GitWorkspace:
         return replace(place, readonly=readonly, hidden=self.hidden(which), private=secret.places)
 
     def hidden(self, which: Which | None = None) -> tuple[Path, ...]:
-        """Outside paths that what works on a set must not see: private files of the others, and where the base's lie.
-
-        Args:
-            which: the set, None for a proposal.
-        """
-        places = dict.fromkeys(place for private in self.private.values() for place in private.places)
-        for place in self.private.get(which, Private()).places if which is not None else ():
-            places.pop(place, None)
-        if self._private_places:  # the objects of the base hold them too
-            places |= dict.fromkeys([*self._private_places, self.location.git_dir, self._own])
-        return tuple(place for place in places if os.path.lexists(place))
+        """Outside paths that what works on a set must not see; None stands for a proposal."""
+        return hidden(self.private, which, lying=self._private_places, stores=(self.location.git_dir, self._own))
 
     @cached_property
     def _private_places(self) -> tuple[Path, ...]:
-        """Where the base's private files lie in the user's checkout; a folder with no others stands for all in it."""
-        inside = sorted(frozenset[str]().union(*(private.inside for private in self.private.values())))
-        shown = {path[:i] for path in self.files for i, c in enumerate(path) if c == "/"} if inside else set()
-        found: dict[str, None] = {}
-        for path in inside:
-            folders = (path[:i] for i, c in enumerate(path) if c == "/")
-            found[next((folder for folder in folders if folder not in shown), path)] = None
-        return tuple(self.location.top / path for path in found)
+        """Where the base's private files lie in the user's checkout."""
+        return tuple(self.location.top / path for path in covering(self.private, self.files))
 
     def _mark_secretive(self, slot: int) -> None:
         """Leave word, also for the session after a kill, that what lies in a slot is not for everybody."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.errors import SetupError
+from autoresearch.records import Which
 
 _CHUNK = 1 << 20
 Signature = tuple[tuple[str, int, int, int, int], ...]
@@ -75,6 +76,34 @@ class Private:
         """Raises: SetupError: an outside one is not what it was."""
         for pinned in self.outside:
             pinned.verify()
+
+
+def hidden(
+    sets: Mapping[Which, Private], which: Which | None, *, lying: Sequence[Path], stores: Sequence[Path]
+) -> tuple[Path, ...]:
+    """Outside paths that what works on a set must not see: private files of the others, and where the base's can be read.
+
+    Args:
+        which: the set, None for a proposal.
+        lying: where the base's lie in the checkout; `stores` hold the base's objects, and so them too.
+    """
+    places = dict.fromkeys(place for private in sets.values() for place in private.places)
+    for place in sets[which].places if which is not None and which in sets else ():
+        places.pop(place, None)
+    if lying:
+        places |= dict.fromkeys((*lying, *stores))
+    return tuple(place for place in places if os.path.lexists(place))
+
+
+def covering(sets: Mapping[Which, Private], shown: Iterable[str]) -> list[str]:
+    """The base's private files; a folder in which nothing else is shown stands for all in it."""
+    inside = sorted(frozenset[str]().union(*(private.inside for private in sets.values())))
+    folders = {path[:i] for path in shown for i, c in enumerate(path) if c == "/"} if inside else set()
+    found: dict[str, None] = {}
+    for path in inside:
+        above = (path[:i] for i, c in enumerate(path) if c == "/")
+        found[next((folder for folder in above if folder not in folders), path)] = None
+    return list(found)
 
 
 def files_below(place: Path) -> Iterator[Path]:

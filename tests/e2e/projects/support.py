@@ -47,7 +47,8 @@ class Owner(Toy):
     def shell(self) -> dict[str, str]:
         """The environment of his shell."""
         path = f"{INSTALLED}:{os.environ['PATH']}"
-        names = ("LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "AUTORESEARCH_CACHE", "AUTORESEARCH_NAMESPACES")
+        ours = ("AUTORESEARCH_CACHE", "AUTORESEARCH_LOCKS", "AUTORESEARCH_NAMESPACES")
+        names = ("LANG", "LC_ALL", "TZ", "USER", "LOGNAME", *ours)
         kept = {name: os.environ[name] for name in names if name in os.environ}
         return {**kept, "PATH": path, "HOME": str(self.home), "UV_OFFLINE": "1", "npm_config_offline": "true", **self.environ}
 

@@ -156,8 +156,9 @@ def shop(cluster: Cluster, owner: Owner) -> Owner:
     return owner
 
 
-def test_slow_endpoint_with_postgresql_behind_it(shop: Owner, cache: Path) -> None:
-    assert shop.is_fixed("the command reads DATABASE_URL") == ['env = ["DATABASE_URL"]']
+def test_slow_endpoint_with_postgresql_behind_it(shop: Owner, cluster: Cluster, cache: Path) -> None:
+    lines = ['env = ["DATABASE_URL"]', f'network = ["127.0.0.1:{cluster.port}"]']
+    assert shop.is_fixed("the command reads DATABASE_URL") == lines
     rows = shop.runs(3)
     assert [row["verdict"] for row in rows] == ["keep", "discard", "keep", "discard"]
     assert rows[1]["reason"] == "check"
