@@ -201,6 +201,7 @@ else:
         "candidate takes its parent's descriptors by pidfd_getfd",
         7,
         forged,
+        limit="5s",
         candidate=f"""
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
@@ -222,6 +223,7 @@ attempt(take)
         "candidate answers in the supervisor's place",
         7,
         forged,
+        limit="5s",
         candidate=f"""
 import ctypes, socket, stat, struct
 libc = ctypes.CDLL(None, use_errno=True)
@@ -259,6 +261,7 @@ for pid in ours():
         "candidate writes into its parent's memory",
         7,
         told("memory", "had its parent's memory open for writing"),
+        limit="5s",
         candidate="""
 def memory():
     with open(f"/proc/{os.getppid()}/mem", "r+b"):

@@ -79,7 +79,34 @@ def call(where):
     with socket.create_connection(tuple(where), timeout=1) as out:
         out.sendall(b"stolen")
 """
+CLIMB = """
+import re
+number = int(re.search(r"# Experiment (\\d+)", sys.stdin.read())[1])
+text = open("candidate.py").read()
+right = [0, 2, 4, 6, 8, 1, 3, 5, 7][: 5 + number]
+open("candidate.py", "w").write(re.sub(r"if .* else -1", f"if x % 10 in {right} else -1", text))
+"""
+
+
+def answers(scene: Scene) -> str:
+    """For how many candidates the gate answered, if for more than the one it may."""
+    history = scene.history()
+    assert history is not None
+    asked = {m.of for e in history.experiments for m in e.measurements if m.phase == "gate" and m.of}
+    if not asked:
+        raise AssertionError(f"the gate was not asked, so nothing was tried: {scene.verdict()} {scene.error}")
+    return f"the gate answered for {len(asked)} candidates" if len(asked) > 1 else ""
+
+
 NETWORK = (
+    Act(
+        "proposer asks the gate more often than it may",
+        9,
+        answers,
+        proposer=CLIMB,
+        tables=f"{GATED}queries = 1\n",
+        experiments=4,
+    ),
     Act("candidate calls a service on this machine", 9, heard("near"), candidate=CALL + 'attempt(lambda: call(P["near"]))'),
     Act("candidate calls out over the network", 9, heard("far"), candidate=CALL + 'attempt(lambda: call(P["far"]))'),
     Act(

@@ -186,7 +186,7 @@ class Assembly:
                 slots=self._slots[0],
             ),
         )
-        self._unseen = workspace.hidden("evaluate")
+        self._unseen = tuple(path for path in workspace.hidden() if path.parent != cache)  # it works in one of the slots
         return workspace
 
     def _private(self, cache: Path) -> dict[Which, Private]:

@@ -29,6 +29,7 @@ def renderer(task: Task) -> Callable[[Brief], str]:
 def _contract(task: Task, brief: Brief) -> str:
     better = "lower" if brief.direction == "minimize" else "higher"
     guards = "".join(f"\n- {g.name} {bounds_in_words(g)}" for g in task.guard)
+    unseen = "\n- What is kept is measured on data that you do not see, too." if task.gate or task.held_out else ""
     checks = "".join(f"\n- `{c.command}` has to succeed" for c in task.check)
     return f"""# Experiment {brief.n} of {task.task.name}
 
@@ -37,7 +38,7 @@ def _contract(task: Task, brief: Brief) -> str:
 - Edit only: {", ".join(task.task.editable)}. A change to any other tracked file makes the experiment invalid.
 - The number is {brief.metric}; {better} is better. It is measured by `{task.evaluate.command}`, by the harness, afterwards.
 - A tie is no gain. Work in the current folder and leave your change there; do not commit.
-- Print a one-line description of the change as the last line.{guards}{checks}"""
+- Print a one-line description of the change as the last line.{guards}{checks}{unseen}"""
 
 
 def bounds_in_words(guard: Guard) -> str:

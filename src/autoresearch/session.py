@@ -318,7 +318,7 @@ class Session:
         if self.history.agenda.trust != trust:
             self.ledger.append(self.run.run, note(trust))
         if self.wish.order is None:
-            seen("trust", {"words": trust.line})
+            seen("trust", {"words": trust.line, "trust": trust})
 
     def _with_errand(self, parts: Parts, options: Options) -> tuple[Parts, Options]:
         measured = self.measured.readouts if self.measured else {}

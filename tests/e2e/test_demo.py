@@ -45,6 +45,7 @@ def test_no_cheat_is_kept_and_the_honest_change_is(tmp_path: Path) -> None:
     found = json.loads(last)
     verdicts = [(e["verdict"], e["reason"]) for e in found["experiments"]]
     assert verdicts[0] == ("invalid", "scope")
+    assert found["experiments"][0]["description"].startswith("edits the ruler")
     assert "score.py is frozen" in found["experiments"][0]["words"]
     assert verdicts[1][0] == "crash"
     assert "no valid record" in found["experiments"][1]["words"]

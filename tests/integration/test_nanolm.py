@@ -97,9 +97,10 @@ def test_model_sees_windows_of_fixed_length_and_nothing_else(prepare: ModuleType
     assert shapes == {(prepare.CONTEXT, "uint8")}
 
 
-def test_training_text_has_none_of_the_validation_text(prepare: ModuleType) -> None:
+@pytest.mark.parametrize("name", ["valid.txt", "held_out.txt"])
+def test_training_text_has_none_of_the_texts_that_are_measured_on(prepare: ModuleType, name: str) -> None:
     train = prepare.load_train().tobytes()
-    valid = (EXAMPLE / "valid.txt").read_bytes()
+    valid = (EXAMPLE / name).read_bytes()
     lines = [line for line in valid.split(b"\n") if len(line) > 60]
     assert len(lines) > 100
     assert sum(line in train for line in lines) / len(lines) < 0.05
@@ -116,6 +117,17 @@ def test_training_prints_karpathys_block_and_beats_the_uniform_guess(tmp_path: P
     assert {"val_bpb", "training_seconds", "total_seconds", "peak_mb", "num_steps", "num_params_M"} <= block.keys()
     assert 1.5 < float(block["val_bpb"]) < 5
     assert float(block["training_seconds"]) < 0.9
+
+
+def test_held_out_half_measures_the_same_model_on_another_text(tmp_path: Path) -> None:
+    for name in ("prepare.py", "train.py", "held_out.py", "held_out.txt"):
+        shutil.copy(EXAMPLE / name, tmp_path)
+    short = (tmp_path / "prepare.py").read_text()
+    (tmp_path / "prepare.py").write_text(re.sub(r"^TIME_BUDGET = [\d.]+", "TIME_BUDGET = 0.5", short, flags=re.MULTILINE))
+    done = subprocess.run([sys.executable, "held_out.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert 1.5 < float(re.findall(r"^val_bpb: +(\S+)$", done.stdout, re.MULTILINE)[0]) < 5
+    assert load(EXAMPLE).held_out is not None
+    assert set(load(EXAMPLE).held_out.private) == {"held_out.py", "held_out.txt"}  # type: ignore[union-attr]
 
 
 def test_every_constant_of_the_example_can_be_searched() -> None:

@@ -222,7 +222,18 @@ print("score:", float(knobs[sys.argv[2] if len(sys.argv) > 2 else "visible"]) + 
 """
     task = TASK.replace("[metric]", 'sandbox = "none"\n\n[metric]')
     toy = make_toy({"score.py": score, "knobs.txt": knobs(100, 10, 40), **SECRET}, task=task + HELD)
-    toy.run([patch(50, held=40), patch(20, held=40)])
+    seen: list[float] = []
+
+    def propose(brief: Any) -> Patch:
+        seen.extend(e.value for e in brief.view)
+        assert "measured on data that you do not see" in brief.text
+        return [patch(50, held=40), patch(20, held=40)][brief.n - 1]
+
+    toy.run(propose, wish=Wish(name="r", experiments=2))
+    method = toy.history().agenda.method
+    assert method is not None
+    assert 0.1 < (method.sd or 0) < 1
+    assert seen == [round(value, 1) for value in seen] != []
     gain = toy.history().validated
     assert gain is not None
     assert gain.held_out

@@ -464,3 +464,31 @@ def test_trust_levels_and_the_one_step_up(line: str, found: Found, level: str, s
 @pytest.mark.skipif(os.geteuid() != 0, reason="these are the tests of an ordinary user")
 def test_walls_hold_for_an_ordinary_user() -> None:
     run_as_nobody("tests/integration/test_walls.py")
+
+
+NESTED = """\
+import anyio, sys
+from pathlib import Path
+from autoresearch.process import Supervisor
+from autoresearch.process.probe import find
+from autoresearch.sandbox import Host
+
+async def main():
+    async with Supervisor() as supervisor:
+        found = await find(supervisor, Host.make(Path("/tmp/host")), "auto", Path("/tmp/probe"))
+        print(found.kind or found.words)
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.skipif(program() is None or not landlock.version(), reason="needs bubblewrap and Landlock")
+@pytest.mark.parametrize("more", [["--disable-userns"], []])
+def test_run_inside_a_sandbox_has_one_and_says_so(tmp_path: Path, more: list[str]) -> None:
+    """Bubblewrap in bubblewrap does not work; Landlock does."""
+    script = tmp_path / "nested.py"
+    script.write_text(NESTED)
+    walls = ["--unshare-user", *more, "--unshare-pid", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--proc", "/proc"]
+    argv = ["bwrap", *walls, "--dev", "/dev", "--tmpfs", "/tmp", "--ro-bind", str(script), "/tmp/nested.py"]
+    done = subprocess.run([*argv, sys.executable, "/tmp/nested.py"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "landlock\n", done.stderr

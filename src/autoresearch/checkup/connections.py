@@ -66,7 +66,7 @@ def unreached(task: Task, environ: Mapping[str, str], names: Iterable[str]) -> l
 def opened(task: Task, endpoints: Sequence[str], because: str) -> Mend:
     """The network of a task with some endpoints more."""
     known = () if isinstance(task.evaluate.network, str) else task.evaluate.network
-    return Mend("evaluate", "network", [*known, *endpoints], because=because, kind="network")
+    return Mend("evaluate", "network", (*known, *endpoints), because=because, kind="network")
 
 
 def _of_value(value: str) -> Iterator[str]:

@@ -36,7 +36,7 @@ class Mend:
 
     table: str
     key: str
-    value: Value = ""
+    value: str | tuple[str, ...] = ""
     add: str = ""
     drop: str = ""
     because: str = ""
@@ -45,7 +45,7 @@ class Mend:
     def of(self, present: Value | None) -> Value:
         """What the key becomes from its present value."""
         if not (self.add or self.drop):
-            return self.value
+            return self.value if isinstance(self.value, str) else list(self.value)
         items = [present] if isinstance(present, str) and present else list(present or [])
         items = [item for item in items if item.rstrip("/") != self.drop.rstrip("/")] if self.drop else items
         return [*items, self.add] if self.add and self.add not in items else items

@@ -66,7 +66,8 @@ def load(paths: ProjectPaths, task: Task, *, base_tree: str, seed: int | None, p
     """
     try:
         body = json.loads(paths.measured.read_text(encoding="utf-8"))
-        same_seed = seed in (None, body["seed"]) or not task.evaluate.seed_env  # without it no evaluation sees a seed
+        sees_seed = task.evaluate.seed_env or task.evaluate.sealed
+        same_seed = seed in (None, body["seed"]) or not sees_seed
         fresh = 0 <= now - body["at"] <= AGE_S and same_seed
         if not fresh or any(body[key] != value for key, value in _key(paths, task, base_tree, python).items()):
             return None

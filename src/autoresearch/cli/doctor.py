@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import anyio
@@ -13,6 +14,8 @@ from autoresearch import git, inhibit, machine
 from autoresearch.errors import AutoresearchError
 from autoresearch.paths import cache_root
 from autoresearch.process import Supervisor
+from autoresearch.process.probe import Found, find
+from autoresearch.sandbox import Host
 from autoresearch.shares import gpus
 
 PROGRAM = "program.md"
@@ -39,6 +42,8 @@ async def _examine() -> dict[str, str]:
     async with Supervisor() as supervisor:
         await supervisor.start()
         namespaces, groups = supervisor.namespaces, supervisor.cgroups
+        with tempfile.TemporaryDirectory() as folder:
+            walls = await find(supervisor, Host.make(Path(folder) / "host"), "auto", Path(folder) / "probe")
     ways = {
         "root": "PID namespace of its own (as root)",
         "user": "PID namespace of its own (user namespace)",
@@ -63,8 +68,16 @@ async def _examine() -> dict[str, str]:
         "sleep": f"held off by {Path(awake[0]).name} while a run works"
         if awake
         else "not held off: no systemd-inhibit, no caffeinate",
-        "sandbox": "none in this version: a proposer or candidate runs with your rights",
+        "sandbox": _sandbox(walls),
     }
+
+
+def _sandbox(found: Found) -> str:
+    """Which sandbox works here, and why not the better one."""
+    why = f" ({found.words})" if found.words else ""
+    if found.kind:
+        return f"{found.kind}{why}"
+    return f"none{why}: a proposer or candidate that you run has your rights; docs/trust.md"
 
 
 def _nearest(folder: Path) -> Path:

@@ -7,6 +7,7 @@ The run is a process of its own, as `autoresearch run` starts it, and the kill i
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -62,12 +63,12 @@ class Killed:
         with log.open("ab") as out:
             process = subprocess.Popen(self._argv(), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         try:
-            self._wait(process, moment)
-            if process.returncode is None:
-                return self._kill(process)
+            kill = self._kill(process) if self._comes(process, moment) else None
         finally:
             process.kill()
             process.wait()
+        if kill is not None:
+            return kill
         if process.returncode:
             raise SetupError(f"the run ended with exit code {process.returncode}: its output is in {log}")
         return None
@@ -77,20 +78,33 @@ class Killed:
         seed = [] if began else ["--new", "--seed", str(self._seed)]
         return [sys.executable, "-m", "autoresearch", "run", RUN, *seed, "-C", str(self._project.folder)]
 
-    def _wait(self, process: subprocess.Popen[bytes], moment: Callable[[History], bool] | None) -> None:
-        """Until the moment comes, or the process ends."""
+    def _comes(self, process: subprocess.Popen[bytes], moment: Callable[[History], bool] | None) -> bool:
+        """Wait until the moment comes; False when the process ends first.
+
+        Raises:
+            SetupError: it takes far too long.
+        """
         end = time.monotonic() + _LIMIT_S
-        while process.poll() is None and time.monotonic() < end:
+        while process.poll() is None:
             history = self.history()
             if history is not None:
                 self._show(history)
                 if moment is not None and moment(history):
-                    return
+                    return True
+            if time.monotonic() > end:
+                raise SetupError(f"the run is not at its end after {_LIMIT_S:.0f} s, expected half a minute")
             time.sleep(_LOOK_S)
         self._show(self.history())
+        return False
 
-    def _kill(self, process: subprocess.Popen[bytes]) -> Kill:
-        """SIGKILL, with nothing left that the process could do about it; what it had started has to end by itself."""
+    def _kill(self, process: subprocess.Popen[bytes]) -> Kill | None:
+        """SIGKILL, with nothing left that the process could do about it; what it had started has to end by itself.
+
+        None if it had just come to its end.
+
+        Raises:
+            SetupError: something of it outlives it.
+        """
         below = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         process.wait()
@@ -99,7 +113,8 @@ class Killed:
             raise SetupError(f"{len(left)} processes of the killed run are alive after {_GONE_S:.0f} s: {left}")
         history = self.history()
         self._show(history)
-        assert history is not None
+        if process.returncode != -signal.SIGKILL or history is None:
+            return None
         return Kill(standing(history), sum(len(e.measurements) for e in history.experiments), 1 + len(below))
 
     def history(self) -> History | None:

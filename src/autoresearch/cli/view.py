@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from autoresearch.history import History
@@ -173,6 +174,8 @@ class JsonLines:
         e = decided(details, self._history)
         if e is not None:
             self._put("experiment", experiment_row(e, self._history))
+        elif what == "trust":
+            self._put("trust", asdict(details["trust"]))
         elif what == "waiting":
             self._put("waiting", {"seconds": details["seconds"], "words": details["words"]})
         elif what == "rolled_back":

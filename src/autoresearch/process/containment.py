@@ -58,9 +58,12 @@ def spawn_init(namespaces: str) -> int:
     if pid < 0:
         raise OSError(ctypes.get_errno(), "clone")
     if pid == 0 and namespaces == "user":
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"{uid} {uid} 1")
-        _write("/proc/self/gid_map", f"{gid} {gid} 1")
+        try:
+            _write("/proc/self/setgroups", "deny")
+            _write("/proc/self/uid_map", f"{uid} {uid} 1")
+            _write("/proc/self/gid_map", f"{gid} {gid} 1")
+        except OSError:
+            os._exit(126)  # an exception here would go on in the parent's place
     return pid
 
 

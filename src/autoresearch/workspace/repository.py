@@ -409,11 +409,15 @@ class GitWorkspace:
         own = {path: self.repository.find(self.base_tree, path) for path in sorted(secret.inside)}
         place = await here.show(candidate.tree, overlay, pristine=pristine, in_thread=in_thread, private=own)
         readonly = (*place.readonly, *secret.places, *self._out_of_reach(slot))
-        return replace(place, readonly=readonly, hidden=self.hidden(which), private=secret.places)
+        return replace(place, readonly=readonly, hidden=self.hidden(which, slot=slot), private=secret.places)
 
-    def hidden(self, which: Which | None = None) -> tuple[Path, ...]:
-        """Outside paths that what works on a set must not see; None stands for a proposal."""
-        return hidden(self.private, which, lying=self._private_places, stores=(self.location.git_dir, self._own))
+    def hidden(self, which: Which | None = None, *, slot: int | None = None) -> tuple[Path, ...]:
+        """Outside paths that what works on a set, in an evaluation slot, must not see; None stands for a proposal."""
+        others = [self._cache / f"evaluation-{i}" for i in range(self._options.slots) if i != slot] if self.private else []
+        for folder in others:  # one may work on another set meanwhile
+            folder.mkdir(exist_ok=True)
+        stores = (self.location.git_dir, self._own)
+        return (*hidden(self.private, which, lying=self._private_places, stores=stores), *others)
 
     @cached_property
     def _private_places(self) -> tuple[Path, ...]:

@@ -33,7 +33,7 @@ def main() -> None:
         if run.failed:
             raise SystemExit(f"the solution {run.failed}: {run.stderr.decode(errors='replace')[-300:]}")
         try:
-            bins = sum(map(check, problems, run.stdout.splitlines(), strict=True))
+            bins = sum(check(sizes, line) for sizes, line in zip(problems, run.stdout.splitlines(), strict=True))
         except (ValueError, TypeError, IndexError, RecursionError) as error:
             raise SystemExit(f"a wrong answer: {error}") from error
         needed = sum(map(sum, problems)) / CAPACITY
