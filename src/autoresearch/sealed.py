@@ -155,7 +155,8 @@ class Evaluator:
         and may write there and in `writable` only, where the machine has Landlock.
 
         Args:
-            hidden: files and folders that it cannot read at their places: labels, answers, private data.
+            hidden: files and folders that it cannot read at their places: labels, answers. The private files of a gate or a
+                held-out set are hidden anyway, where the machine has Landlock.
             timeout_s: by this process's clock; None leaves it to the limit of the evaluation.
             memory_mb: of all its processes together, looked at every 20 ms.
             processes: and threads, all together; the kernel counts them, or for root a look every 20 ms.
@@ -167,7 +168,7 @@ class Evaluator:
         """
         if self._launcher is None:
             raise SealedError("run needs an entered evaluator: write `with sealed.Evaluator() as evaluator:`")
-        unseen = [_hideable(path, self.walls) for path in hidden]
+        unseen = [*(_hideable(path, self.walls) for path in hidden), *_private(self.walls)]
         with _fresh_folder() as fresh:
             request = {
                 "argv": [os.fspath(word) for word in argv],
@@ -215,6 +216,14 @@ def _number(name: str, value: Any) -> float:
     if not math.isfinite(number):
         raise SealedError(f"report {name}={value!r}: expected a finite number")
     return number
+
+
+def _private(walls: Sequence[str]) -> list[str]:
+    """The private files of the set that this evaluation measures on, where they can be hidden."""
+    if not any("Landlock" in wall for wall in walls):
+        return []
+    named = os.environ.get("AUTORESEARCH_PRIVATE", "").split(os.pathsep)
+    return [os.path.realpath(path) for path in named if path and os.path.exists(path)]
 
 
 def _hideable(path: str | os.PathLike[str], walls: Sequence[str]) -> str:

@@ -315,8 +315,14 @@ class Session:
         table = self.task.proposer[0]
         if self.wish.order is None and "sandbox" not in trust.level:
             consent.ask(self.project.paths, table.kind, trust, self.wish.confirm)
-        if self.history.agenda.trust != trust:
+        before = self.history.agenda.trust
+        if before != trust:
             self.ledger.append(self.run.run, note(trust))
+        if before is not None and before.walls["sandbox"] != trust.walls["sandbox"]:
+            words = f"sandbox: {before.walls['sandbox']} → {trust.walls['sandbox']}"
+            due = [*self.history.agenda.due, words]
+            self.ledger.append(self.run.run, self._surroundings.note(due, detached=self.wish.detached))
+            seen("mended", {"words": f"{words}: the incumbent is measured again first"})
         if self.wish.order is None:
             seen("trust", {"words": trust.line, "trust": trust})
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import pytest
 from tests.conftest import Toy
 
+from autoresearch.choice import Wish
+from autoresearch.process import landlock
 from autoresearch.records import Experiment, Kind
 from autoresearch.testing import Patch
 
@@ -138,3 +140,42 @@ def test_each_evaluation_has_inputs_of_its_own(make_toy: MakeToy) -> None:
             assert f"drew {measurement.seed}" in log.read_text()
             seen[experiment.n] = measurement.seed
     assert len(set(seen.values())) == len(seen) == 3
+
+
+LABELLED = """\
+import os, sys
+from autoresearch import sealed
+
+with sealed.Evaluator() as evaluator:
+    labels = open(sys.argv[1]).read().split()
+    run = evaluator.run([sys.executable, "-I", "solution.py", os.path.abspath(sys.argv[1])], timeout_s=10)
+    evaluator.report(score=sum(a == b for a, b in zip(run.stdout.decode().split(), labels)))
+"""
+PEEKING = """\
+import sys
+try:
+    print(open(sys.argv[1]).read())
+except OSError:
+    print("a a a")
+"""
+
+
+@pytest.mark.parametrize("place", ["inside", "outside"])
+def test_candidate_of_a_sealed_set_cannot_read_its_private_files(
+    make_toy: MakeToy, tmp_path_factory: pytest.TempPathFactory, place: str
+) -> None:
+    """On the visible labels it may look; on the held-out ones it scores what it knows."""
+    if not landlock.version():
+        pytest.skip("nothing can be hidden from a process of the same sandbox without Landlock")
+    outside = tmp_path_factory.mktemp("labels") / "held_out.txt"
+    outside.write_text("a b c")
+    held_out = "labels/held_out.txt" if place == "inside" else str(outside)
+    sets = f'[held_out]\ncommand = "python -I evaluate.py {held_out}"\nprivate = ["{held_out}"]\n'
+    task = TASK.replace("evaluate.py", "evaluate.py labels/seen.txt").replace("[metric]", f"{sets}[metric]")
+    files = {"labels/seen.txt": "a a b", "labels/held_out.txt": "a b c", "evaluate.py": LABELLED, "solution.py": "print('a')\n"}
+    toy = make_toy(files, task=task)
+    toy.run([Patch({"solution.py": PEEKING}, "peeks")], wish=Wish(name="one", experiments=1))
+    history = toy.history()
+    assert history.experiments[1].value == 3
+    assert history.validated is not None
+    assert (history.validated.held_out, history.validated.mean) == (True, 0)

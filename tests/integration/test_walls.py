@@ -417,6 +417,7 @@ def test_trust_is_said_stored_and_changes_with_the_walls(make_toy: MakeToy, monk
     assert trust is not None
     assert (trust.level, said[1]) == ("shared", trust.line)
     assert "AUTORESEARCH_SANDBOX is off" in trust.reason
+    assert [m.phase for e in toy.history().experiments for m in e.measurements].count("refresh") == 1
 
 
 def test_sandbox_that_is_named_and_does_not_work_is_refused(make_toy: MakeToy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,7 +168,7 @@ def moments(experiments: int) -> list[Callable[[History], bool]]:
 
     def racing(h: History) -> bool:
         e = h.experiments[-1]
-        return e.n > second + 1 or (e.n >= second and len(e.measurements) >= 2 and not e.decided)
+        return e.n > third or (e.n >= second and len(e.measurements) >= 2 and not e.decided)  # there may be no race
 
     def decided(h: History) -> bool:
         return h.decided >= third

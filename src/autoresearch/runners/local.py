@@ -165,6 +165,7 @@ class LocalRunner:
             own["AUTORESEARCH_SEED"] = str(order.seed)
         if self._is_sealed(order):
             own["AUTORESEARCH_CHANNEL"] = str(result.parent / _CHANNEL)
+            own["AUTORESEARCH_PRIVATE"] = os.pathsep.join(map(str, place.private))
         if self._around.seed_env:
             own[self._around.seed_env] = str(order.seed)
         return own

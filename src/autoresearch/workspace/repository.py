@@ -409,7 +409,8 @@ class GitWorkspace:
         own = {path: self.repository.find(self.base_tree, path) for path in sorted(secret.inside)}
         place = await here.show(candidate.tree, overlay, pristine=pristine, in_thread=in_thread, private=own)
         readonly = (*place.readonly, *secret.places, *self._out_of_reach(slot))
-        return replace(place, readonly=readonly, hidden=self.hidden(which, slot=slot), private=secret.places)
+        private = (*secret.places, *(here.tree.root / path for path in own))
+        return replace(place, readonly=readonly, hidden=self.hidden(which, slot=slot), private=private)
 
     def hidden(self, which: Which | None = None, *, slot: int | None = None) -> tuple[Path, ...]:
         """Outside paths that what works on a set, in an evaluation slot, must not see; None stands for a proposal."""
