@@ -182,6 +182,12 @@ def machine_locks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     return folder
 
 
+@pytest.fixture
+def no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests whose evaluations count, wait or fail by files outside their trees, which a sandbox would not show them."""
+    monkeypatch.setenv("AUTORESEARCH_SANDBOX", "off")
+
+
 @pytest.fixture(params=["plain", "awk ward 'q\"ö"])
 def awkward(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A plain folder, and one with spaces, quotes and unicode in its path."""

@@ -21,7 +21,7 @@ from autoresearch.history import History
 from autoresearch.masking import mask_of
 from autoresearch.paths import ProjectPaths, project_key
 from autoresearch.process import Job, Supervisor, can_layer
-from autoresearch.process.confinement import OPEN
+from autoresearch.process.confinement import OPEN, Confinement
 from autoresearch.process.environment import SEALED, Openings, argv, clean
 from autoresearch.process.probe import Found, find
 from autoresearch.records import Bind, Layer, RunRecord, Which
@@ -257,7 +257,7 @@ class Assembly:
             python=python,
             env=task.evaluate.env,
             timeout_s=table.timeout,
-            confinement=OPEN if self._found is None else self.walls.proposal(self._found, table),
+            confinement=self._around_proposals(),
             scope=scope_of(task),
             mask=self.mask,
         )
@@ -269,6 +269,12 @@ class Assembly:
             strategies.make(task.strategy.kind),
             acceptance.make(task.acceptance.kind),
         )
+
+    def _around_proposals(self) -> Confinement:
+        if self._found is None:
+            return OPEN
+        closed = closed_to_evaluations(self.location, self._cache)
+        return self.walls.proposal(self._found, self.task.proposer[0], closed=closed, slots=self._slots[0])
 
     async def tidy(self, supervisor: Supervisor) -> list[str]:
         """Clean up what evaluations of a session that was killed left outside their process trees."""
@@ -306,9 +312,7 @@ class Assembly:
             supervisor,
             surroundings,
             command=evaluate.command,
-            reading=Reading(
-                names, metric.take, metric.pattern, metric.file, metric.path, metric.unit, sealed=evaluate.sealed
-            ),
+            reading=Reading(names, metric.take, metric.pattern, metric.file, metric.path, metric.unit, sealed=evaluate.sealed),
             inputs=inputs.resolve(self.paths.project, evaluate.inputs)[1],
         )
 

@@ -253,7 +253,6 @@ def result_lines(history: History) -> list[str]:
 def standing_lines(history: History) -> list[str]:
     """The headline, what is missing to it, and what stands behind it."""
     lines = [headline(history)]
-    lines += [history.agenda.trust.line] if history.agenda.trust is not None else []
     if len(history.line) > 1 and history.validated is None:
         failed = f" ({history.agenda.failed})" if history.agenda.failed else ""
         lines.append(f"not validated: {validation(history)}{failed}")

@@ -27,7 +27,6 @@ class Walls:
 
     Args:
         folder: where the made-up files lie that sandboxes show; outside the checkout.
-        closed: what evaluations and proposals never see whole: the checkout, its git store.
     """
 
     def __init__(self, task: Task, paths: ProjectPaths, location: git.Location, python: str, folder: Path) -> None:
@@ -53,15 +52,20 @@ class Walls:
             sandbox = replace(sandbox, gpus=asked.gpus != 0 and bool(gpu_devices()), writable=home)
         return Confinement(sandbox, limits, () if openings.sandbox else self._hidden())
 
-    def proposal(self, found: Found, table: Proposer) -> Confinement:
-        """Around a program that proposes."""
+    def proposal(self, found: Found, table: Proposer, *, closed: tuple[Path, ...], slots: int) -> Confinement:
+        """Around a program that proposes.
+
+        Args:
+            closed: what it cannot write where there is no sandbox; `slots` are those of evaluations, which it cannot see.
+        """
         evaluate = self._task.evaluate
         shown = [place for name in (*table.inputs, *evaluate.inputs) for place in self._input(name)]
         shown += self._named_by_variables()
         shown += [p for word in (table.command, *table.args) for p in _absolute(word)]
         sandbox = self._sandbox(found, table.network, shown, table.sandbox)
         disk = self._task.run.disk
-        return Confinement(sandbox, Limits(self._processes(), disk, disk), self._hidden())
+        trees = tuple(self._folder.parent / f"evaluation-{i}" for i in range(slots))
+        return Confinement(sandbox, Limits(self._processes(), disk, disk), (*self._hidden(), *trees), closed)
 
     @staticmethod
     def _processes() -> int:

@@ -247,10 +247,11 @@ def test_status_says_what_a_push_would_publish(stairs: Toy, tmp_path: Path) -> N
 
 
 def test_other_bits_end_with_exit_2_and_rebaseline_goes_on(make_toy: Callable[..., Toy], tmp_path: Path) -> None:
-    factor = tmp_path / "factor"
+    factor = tmp_path / "factor"  # which the task names as an input: it stands for what a machine is
     factor.write_text("1")
     evaluate = f"print('score:', float(open('knob.txt').read()) * float(open({str(factor)!r}).read()))\n"
-    toy = make_toy({"propose.sh": PROPOSE, "evaluate.py": evaluate}, task=PROPOSED)
+    task = PROPOSED.replace("[metric]", f"inputs = [{str(factor)!r}]\n[metric]")
+    toy = make_toy({"propose.sh": PROPOSE, "evaluate.py": evaluate}, task=task)
     call(toy.folder, "run", "one", "-n", "1")
     factor.write_text("2")
     fake = tmp_path / "bin"

@@ -103,7 +103,7 @@ def test_results_table_has_karpathys_columns_and_a_row_for_each_experiment(knobb
 
 def test_json_lines_are_one_object_a_line(knobbed: Toy) -> None:
     rows = [json.loads(line) for line in call(knobbed.folder, "run", "one", "--json").stdout.splitlines()]
-    assert [r["type"] for r in rows] == ["run", *["experiment"] * 7, "end"]
+    assert [r["type"] for r in rows] == ["run", "trust", *["experiment"] * 7, "end"]
     assert rows[-1]["exit_code"] == 0
     assert rows[-1]["counts"]["open"] == 0
 

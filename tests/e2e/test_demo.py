@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.conftest import git
+
+from autoresearch.cli.demo import lay_out
 from autoresearch.cli.killing import comparison
 
 COMMAND = [sys.executable, "-m", "autoresearch", "demo"]
@@ -54,6 +57,18 @@ def test_no_cheat_is_kept_and_the_honest_change_is(tmp_path: Path) -> None:
     assert "pairs: no clear gain" in found["experiments"][3]["words"]
     assert verdicts[4] == ("keep", "better")
     assert found["right"] is True
+
+
+def test_without_a_gate_the_overfit_is_kept_and_the_demo_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "ungated"
+    lay_out(folder, "deliveries")
+    task = folder / "autoresearch.toml"
+    text, count = re.subn(r"\[gate\][^\[]*\[.*\]\n", "", task.read_text())
+    assert count == 1
+    task.write_text(text)
+    git(folder, "commit", "-qam", "no gate")
+    *_, last = demo(tmp_path, "--cheat", "--folder", str(folder), code=1).splitlines()
+    assert last.startswith("kept: [3], expected [5]")
 
 
 def test_demos_that_do_not_go_together_are_refused(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from autoresearch.ledger import SqliteLedger
 from autoresearch.records import Experiment, Kind, Machine
 from autoresearch.testing import Patch, canonical
 
+pytestmark = pytest.mark.usefixtures("no_sandbox")  # evaluations use files outside their trees
+
 FACTOR = """\
 import os, pathlib
 print("score:", float(pathlib.Path("knob.txt").read_text()) * float(pathlib.Path({factor!r}).read_text()))

@@ -18,6 +18,8 @@ from autoresearch.errors import DiskFault
 from autoresearch.records import Kind
 from autoresearch.testing import Patch
 
+pytestmark = pytest.mark.usefixtures("no_sandbox")  # evaluations use files outside their trees
+
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="mounting a small disk needs root")
 
 

@@ -18,6 +18,7 @@ from autoresearch.records import Kind
 from autoresearch.report import last_lines
 from autoresearch.testing import Patch
 
+pytestmark = pytest.mark.usefixtures("no_sandbox")  # evaluations count outside their trees
 NOISY = """\
 import hashlib, os, pathlib
 n = len(pathlib.Path({counter!r}).read_text())

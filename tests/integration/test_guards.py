@@ -18,6 +18,7 @@ from autoresearch.records import Experiment
 from autoresearch.taskfile.load import parse, ruler
 from autoresearch.testing import Patch
 
+pytestmark = pytest.mark.usefixtures("no_sandbox")  # evaluations count outside their trees
 MakeToy = Callable[..., Toy]
 EVALUATE = """\
 import pathlib

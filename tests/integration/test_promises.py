@@ -18,6 +18,8 @@ from autoresearch.ledger import SqliteLedger
 from autoresearch.project import is_run_name
 from autoresearch.testing import Patch, canonical
 
+pytestmark = pytest.mark.usefixtures("no_sandbox")  # evaluations use files outside their trees
+
 EVERY_TWO = TASK + '\n[[check]]\nname = "range"\ncommand = "sh check.sh"\nevery = 2\n\n[budget]\nexperiments = 4\n'
 CHECK = "[ $(cat knob.txt) -ge 9 ] || [ $(cat knob.txt) -le 3 ]\n"
 STEPS = {1: "9\n", 2: "8\n", 3: "7\n", 4: "12\n"}

@@ -17,6 +17,8 @@ from tests.conftest import Toy
 from autoresearch.choice import Wish
 from autoresearch.testing import Patch, canonical
 
+pytestmark = pytest.mark.usefixtures("no_sandbox")  # evaluations use files outside their trees
+
 NOISY = """\
 import os, random
 from pathlib import Path

@@ -211,7 +211,7 @@ def test_limit_holds_while_the_wall_clock_jumps(project: Path) -> None:
     fd = str(theirs.fileno())
     process = subprocess.Popen([sys.executable, "-c", JUMPING, fd, str(os.getpid())], pass_fds=[theirs.fileno()])
     theirs.close()
-    request = {"op": "start", "id": 1, "argv": ["sleep", "60"], "cwd": "/", "env": {"PATH": os.environ["PATH"]}}
+    request = {"op": "start", "id": 1, "token": "", "argv": ["sleep", "60"], "cwd": "/", "env": {"PATH": os.environ["PATH"]}}
     body = json.dumps({**request, "log_limit": 1000, "keep": 1000, "timeout_s": 1.0, "grace_s": 0.1}).encode()
     with ours:
         ours.sendall(struct.pack(">I", len(body)) + body)

@@ -476,7 +476,7 @@ from autoresearch.sandbox import Host
 
 async def main():
     async with Supervisor() as supervisor:
-        found = await find(supervisor, Host.make(Path("/tmp/host")), "auto", Path("/tmp/probe"))
+        found = await find(supervisor, Host.make(Path(sys.argv[1]) / "host"), "auto", Path(sys.argv[1]) / "probe")
         print(found.kind or found.words)
 
 anyio.run(main)
@@ -490,6 +490,16 @@ def test_run_inside_a_sandbox_has_one_and_says_so(tmp_path: Path, more: list[str
     script = tmp_path / "nested.py"
     script.write_text(NESTED)
     walls = ["--unshare-user", *more, "--unshare-pid", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--proc", "/proc"]
-    argv = ["bwrap", *walls, "--dev", "/dev", "--tmpfs", "/tmp", "--ro-bind", str(script), "/tmp/nested.py"]
-    done = subprocess.run([*argv, sys.executable, "/tmp/nested.py"], capture_output=True, text=True, timeout=60, check=False)
+    argv = ["bwrap", *walls, "--dev", "/dev", "--bind", str(tmp_path), str(tmp_path), sys.executable, str(script)]
+    done = subprocess.run([*argv, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "landlock\n", done.stderr
+
+
+@pytest.mark.parametrize("kind", ["bubblewrap"], indirect=True)
+def test_link_in_a_folder_that_is_shown_is_no_second_view_of_it(walled: Walled, tmp_path: Path) -> None:
+    """An environment whose interpreter is a link to another environment's, as a tool makes them for projects."""
+    folder = tmp_path / "environment" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "tool").symlink_to("/usr/bin/env")
+    sandbox = walled.sandbox(shown=(folder.parent, folder / "tool", Path("/usr/bin/env")))
+    assert walled.start([str(folder / "tool"), "echo", "there"], sandbox=sandbox).stdout == "there\n"

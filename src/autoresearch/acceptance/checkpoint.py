@@ -93,7 +93,6 @@ class Checkpoint:
             return Done(f"checkpoint: no clear gain since experiment {before}: {_names(kept)} unconfirmed")
         return Done()
 
-
     # -- on the held-out set ------------------------------------------------------------------------------------------
 
     def _then_held_out(self, found: RollBack | Done, before: int, pairs: int) -> Measure | RollBack | Done:

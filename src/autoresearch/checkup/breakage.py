@@ -15,7 +15,7 @@ from autoresearch.taskfile.units import show_seconds
 LIMIT = 12  # files broken one by one
 _PATIENCE_S = 600.0  # for that
 _BROKEN = b")]}'\"<< broken by `autoresearch check` to see whether the evaluation notices >>\n"
-_CODE = (
+CODE = (
     *(".py", ".pyx", ".js", ".mjs", ".cjs", ".ts", ".tsx", ".jsx", ".c", ".h", ".cc", ".cpp", ".hpp", ".cu", ".rs", ".go"),
     *(".java", ".kt", ".scala", ".rb", ".php", ".lua", ".jl", ".r", ".R", ".swift", ".zig", ".sh", ".bash", ".sql", ".json"),
     *(".toml", ".yaml", ".yml", ".cs", ".f90", ".hs", ".ml", ".ex", ".pl"),
@@ -127,7 +127,7 @@ def judge(file: str, tried: Tried, values: Sequence[float], metric: str) -> Brok
     if len(set(values)) == 1:
         used = value != values[0]
         return Broken(file, used, f"{metric} {'became' if used else 'stayed'} {value:.6g}", value)
-    if file.endswith(_CODE):
+    if file.endswith(CODE):
         return Broken(file, False, f"{metric} was read all the same: {value:.6g}", value)
     centre, sd = statistics.fmean(values), statistics.stdev(values)
     used_or_not = True if abs(value - centre) > _FAR * sd else None

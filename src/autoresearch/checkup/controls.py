@@ -15,7 +15,7 @@ from typing import Any
 
 from autoresearch import acceptance
 from autoresearch.books import method_notes
-from autoresearch.checkup.breakage import Breakage, ruined
+from autoresearch.checkup.breakage import CODE, Breakage, ruined
 from autoresearch.checkup.measure import Say, Sealed
 from autoresearch.contracts import Situation
 from autoresearch.guards import broken
@@ -56,11 +56,13 @@ class Ruined:
 
     Attributes:
         value: what was measured all the same, None where nothing was; `better` than the baseline.
+        plain: none of the files is code: a text of other words may well be better.
         caught: by which guard, check or limit.
     """
 
     value: float | None = None
     better: bool = False
+    plain: bool = False
     caught: str = ""
 
 
@@ -166,7 +168,8 @@ async def ruin(sealed: Sealed, noticed: Breakage, base: Sequence[Readout], say: 
         return Ruined()
     values = [sign * r.values[metric.name] for r in base]
     noise = DETECTABLE * statistics.stdev(values) if len(set(values)) > 1 else 0.0
-    found = Ruined(together.value, better=sign * together.value > max(max(values), statistics.fmean(values) + noise))
+    better = sign * together.value > max(max(values), statistics.fmean(values) + noise)
+    found = Ruined(together.value, better, plain=not any(file.endswith(CODE) for file in noticed.files))
     return replace(found, caught=await _caught(sealed, noticed, together.value, base, say)) if found.better else found
 
 
@@ -202,17 +205,22 @@ def problems(same: Unchanged, ruined: Ruined, metric: str) -> list[str]:
             f"the unchanged code was kept as a gain twice ({same.words}): it gains by being run again. What does one "
             "evaluation leave to the next: a cache, a warm-up, a file outside its tree? Take it away, or do it in a setup"
         )
-    if ruined.better and not ruined.caught:
-        found.append(
-            f"with all editable files broken it measures, and better: {metric} {ruined.value:.6g}. The evaluation rewards code "
-            "that does not work: let it fail then, or add a [[check]] or [[guard]] that does"
-        )
-    return found
+    return found + ([] if ruined.plain else _rewarded(ruined, metric))
 
 
-def warnings(same: Unchanged) -> list[str]:
+def _rewarded(ruined: Ruined, metric: str) -> list[str]:
+    if not ruined.better or ruined.caught:
+        return []
+    return [
+        f"with all editable files broken it measures, and better: {metric} {ruined.value:.6g}. The evaluation rewards what "
+        "does not work: let it fail then, or add a [[check]] or [[guard]] that does"
+    ]
+
+
+def warnings(same: Unchanged, ruined: Ruined, metric: str) -> list[str]:
     """What the owner should know."""
     found = [same.skipped] if same.skipped else []
+    found += _rewarded(ruined, metric) if ruined.plain else []
     if same.kept == TIMES and same.chance:
         found.append(
             f"the unchanged code was kept as a gain twice ({same.words}): this [acceptance] kind takes noise for gains; "

@@ -294,7 +294,12 @@ class Examination:
             price=forecast.price(task),
             sweep=sweep,
             problems=tuple(problems),
-            warnings=(*self._warnings(noticed, measured, task, sweep), *controls.warnings(same), *doubts, *leaked.unsure),
+            warnings=(
+                *self._warnings(noticed, measured, task, sweep),
+                *controls.warnings(same, broken, metric.name),
+                *doubts,
+                *leaked.unsure,
+            ),
         )
 
     def _warnings(self, noticed: Breakage, measured: Measured, task: Task, sweep: Sweep) -> list[str]:

@@ -94,6 +94,7 @@ def _standing(project: Project, ledger: SqliteLedger, name: str) -> None:
     _print(f"run {name} of {run.task}: {state}")
     if history.line:
         _print(baseline_line(history), *standing_lines(history))
+    _print(*([agenda.trust.line] if agenda.trust is not None else []))
     cost = f" · {history.cost_usd:.2f} USD" if history.cost_usd else ""
     worked = run.worked_s + (max(0.0, run.last_at - run.session_at) if run.session_at else 0.0)
     _print(f"{show_counts(found['counts'])} · {counted(history.evaluations, 'evaluation')} · {show_seconds(worked)}{cost}")

@@ -27,6 +27,7 @@ from autoresearch.records import UNLIMITED, Bind, Layer, Limits, Sandbox
 
 LOG_LIMIT = 10 * 1024 * 1024
 KEEP_LIMIT = 4 * 1024 * 1024
+_ANSWER_LIMIT = 64 * 1024 * 1024  # of one answer; what announces more is not the supervisor's
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Exit:
 
 @dataclass(slots=True)
 class _Waiting:
+    token: str = ""  # known to the supervisor alone
     done: anyio.Event = field(default_factory=anyio.Event)
     answer: dict[str, Any] | None = None
 
@@ -160,12 +162,13 @@ class Supervisor:
         """Run a job to its end. When cancelled, the job is killed before this returns."""
         await self.start()
         self._next += 1
-        id_, waiting = self._next, _Waiting()
+        id_, waiting = self._next, _Waiting(secrets.token_hex(16))
         self._waiting[id_] = waiting
         mark = secrets.token_hex(8)
         request = {
             "op": "start",
             "id": id_,
+            "token": waiting.token,
             "argv": list(job.argv),
             "cwd": str(job.cwd),
             "env": {**job.env, "AUTORESEARCH_MARK": mark},
@@ -220,17 +223,22 @@ class Supervisor:
                 if not data:
                     break
                 inbox += data
-                while len(inbox) >= 4 and len(inbox) >= 4 + struct.unpack(">I", inbox[:4])[0]:
+                while len(inbox) >= 4:
                     size = struct.unpack(">I", inbox[:4])[0]
+                    if size > _ANSWER_LIMIT:
+                        raise ValueError(f"an answer of {size} bytes")
+                    if len(inbox) < 4 + size:
+                        break
                     self._deliver(json.loads(inbox[4 : 4 + size]))
                     del inbox[: 4 + size]
-        except OSError:
-            pass
+        except (OSError, ValueError):
+            pass  # it is gone, or somebody writes in its place
         self._lost(sock)
 
     def _deliver(self, answer: dict[str, Any]) -> None:
-        waiting = self._waiting.pop(answer.get("id", 0), None)
-        if waiting is not None:
+        waiting = self._waiting.get(answer.get("id", 0))
+        if waiting is not None and answer.pop("token", "") == waiting.token:
+            del self._waiting[answer.get("id", 0)]
             waiting.answer = answer
             waiting.done.set()
 

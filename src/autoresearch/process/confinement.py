@@ -16,12 +16,13 @@ class Confinement:
 
     Attributes:
         sandbox: without the job's own folders; None where none works, or where none is wanted.
-        hidden: what must not be seen where there is no sandbox.
+        hidden: what must not be seen where there is no sandbox; `readonly` what cannot be written there.
     """
 
     sandbox: Sandbox | None = None
     limits: Limits = UNLIMITED
     hidden: tuple[Path, ...] = ()
+    readonly: tuple[Path, ...] = ()
 
     def shut_in(
         self,
@@ -42,7 +43,7 @@ class Confinement:
         writable = tuple(writable)
         limits = replace(self.limits, written=writable)
         if self.sandbox is None:
-            return replace(job, limits=limits, hidden=(*self.hidden, *hidden))
+            return replace(job, limits=limits, hidden=(*self.hidden, *hidden), readonly=(*job.readonly, *self.readonly))
         sandbox = replace(
             self.sandbox,
             shown=(*self.sandbox.shown, *shown),

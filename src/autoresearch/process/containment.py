@@ -20,7 +20,8 @@ _NEWNS, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
 _MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_CAPBSET_DROP = 1, 36, 24
-_CAP_SYS_ADMIN = 21
+_REACHING = (16, 17, 19, 21, 22, 25, 32, 33, 34, 38, 39, 40)
+"""CAP_SYS_MODULE, RAWIO, PTRACE, ADMIN, BOOT, TIME; CAP_MAC_OVERRIDE, MAC_ADMIN; CAP_SYSLOG, PERFMON, BPF, CHECKPOINT_…"""
 _SIOCSIFFLAGS, _SIOCSIFADDR = 0x8914, 0x8916
 
 _linux = sys.platform == "linux"
@@ -138,8 +139,10 @@ def _raise_interface(sock: socket.socket, name: bytes) -> None:
 
 
 def lock_mounts() -> None:
-    """What runs from here on cannot mount or unmount, root neither: what is read-only stays so."""
-    prctl(_PR_CAPBSET_DROP, _CAP_SYS_ADMIN)
+    """What runs from here on cannot mount or unmount, root neither: what is read-only stays so; nor can it reach into
+    processes that it did not start, or into the kernel."""
+    for capability in _REACHING:
+        prctl(_PR_CAPBSET_DROP, capability)
 
 
 def _protect(path: str) -> None:

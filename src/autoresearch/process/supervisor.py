@@ -3,7 +3,8 @@
 Run as a program of its own (`python -I -S supervisor.py FD PID`), small and single-threaded, so that a job costs two
 forks of eight megabytes. It hears requests on a socket, one JSON object each with its length before it:
 
-    {"op": "start", "id": 1, "argv": [...], "cwd": "...", "env": {...}, "stdin": path, "log": path, "log_limit": bytes,
+    {"op": "start", "id": 1, "token": to be repeated in the answer, "argv": [...], "cwd": "...", "env": {...},
+     "stdin": path, "log": path, "log_limit": bytes,
      "keep": bytes of standard output kept, "timeout_s": 60.0, "grace_s": 2.0, "readonly": [paths],
      "mounts": [["overlay", at, options], ["bind", at, source, "ro" or "rw"]], "masked": [[text, cover]],
      "memory_mb": limit or null, "cpus": [numbers], "locked": its mounts stay as they are,
@@ -196,6 +197,7 @@ class LiveJob:
         answer = self._exit() | self._memory()
         return answer | {
             "id": self.id,
+            "token": self.request["token"],
             "duration_s": self._ran_s(duration_s),
             "cpu_s": usage.ru_utime + usage.ru_stime,
             "timed_out": self.timed_out,
@@ -482,7 +484,7 @@ class Loop:
             if bound is not None:
                 bound.remove()
             words = f"cannot start: {error.strerror} ({error.filename or 'fork'})"
-            self.send({"id": request["id"], "fault": words, "errno": error.errno})
+            self.send({"id": request["id"], "token": request["token"], "fault": words, "errno": error.errno})
             return
         self.jobs[job.id] = job
         for fd in job.fds:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,16 +59,20 @@ def command(sandbox: Sandbox, folder: Path) -> list[str]:
 
 def _views(sandbox: Sandbox) -> Iterator[tuple[str, ...]]:
     """What is shown, outer paths before what lies in them."""
-    rows: list[tuple[Path, tuple[str, ...]]] = []
-    for path in sandbox.shown:
-        rows.append((path, _shown(path)))
-    for path in sandbox.writable:
-        rows.append((path, ("--bind", str(path), str(path))))
-    for _, row in sorted(rows, key=lambda row: (len(row[0].parts), row[0])):
-        if row:
-            yield row
+    is_writable = dict.fromkeys(sandbox.shown, False) | dict.fromkeys(sandbox.writable, True)
+    for path in sorted(is_writable, key=lambda path: (len(path.parts), path)):
+        if is_writable[path]:
+            yield ("--bind", str(path), str(path))
+        elif not _is_in_view(path, is_writable):
+            yield _shown(path)
     for bind in sandbox.binds:
         yield _bind(bind)
+
+
+def _is_in_view(path: Path, is_writable: Mapping[Path, bool]) -> bool:
+    """Whether a path is shown already with the read-only folder that it lies in."""
+    around = next((parent for parent in path.parents if parent in is_writable), None)
+    return around is not None and not is_writable[around] and not around.is_symlink()
 
 
 def _shown(path: Path) -> tuple[str, ...]:
