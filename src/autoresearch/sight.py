@@ -23,6 +23,7 @@ UNSEEN = ("gate", "held_out", "final")
 _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 _VALUES = (
     re.compile(rf"(?P<a>{_NUMBER}) against (?P<b>{_NUMBER})"),
+    re.compile(rf"is (?P<a>{_NUMBER}), better than"),
     re.compile(rf"in a clean clone: (?P<a>{_NUMBER})"),
     re.compile(rf"(?P<a>{_NUMBER}) in a clean clone"),
 )

@@ -485,14 +485,14 @@ anyio.run(main)
 
 @pytest.mark.skipif(program() is None or not landlock.version(), reason="needs bubblewrap and Landlock")
 @pytest.mark.parametrize("more", [["--disable-userns"], []])
-def test_run_inside_a_sandbox_has_one_and_says_so(tmp_path: Path, more: list[str]) -> None:
-    """Bubblewrap in bubblewrap does not work; Landlock does."""
+def test_run_inside_a_sandbox_takes_what_was_tried_and_works(tmp_path: Path, more: list[str]) -> None:
+    """Bubblewrap in bubblewrap works where user namespaces are left to it; Landlock always."""
     script = tmp_path / "nested.py"
     script.write_text(NESTED)
     walls = ["--unshare-user", *more, "--unshare-pid", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--proc", "/proc"]
     argv = ["bwrap", *walls, "--dev", "/dev", "--bind", str(tmp_path), str(tmp_path), sys.executable, str(script)]
     done = subprocess.run([*argv, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout == "landlock\n", done.stderr
+    assert done.stdout == "landlock\n" or (not more and done.stdout == "bubblewrap\n"), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("kind", ["bubblewrap"], indirect=True)

@@ -161,9 +161,8 @@ class LocalRunner:
             own["AUTORESEARCH_TIME_BUDGET"] = f"{self._around.time_budget_s:g}"
         if self._around.decoys is not None:
             own |= self._around.decoys.variables(result.parent / IN_SCRATCH)
-        if order.kind == "evaluate":
-            own["AUTORESEARCH_SEED"] = str(order.seed)
         if self._is_sealed(order):
+            own["AUTORESEARCH_SEED"] = str(order.seed)
             own["AUTORESEARCH_CHANNEL"] = str(result.parent / _CHANNEL)
             own["AUTORESEARCH_PRIVATE"] = os.pathsep.join(map(str, place.private))
         if self._around.seed_env:

@@ -60,7 +60,7 @@ class Host:
         home = Path(os.path.expanduser("~"))
         barred = [p.resolve() for p in (home, home / ".local", home / ".config", home / ".cache", Path("/"), *never)]
         wanted += [p for p in _on_python_path(wanted) if not any(p.is_relative_to(bar) for bar in never)]
-        wanted += [p.resolve() for p in wanted if not str(p).startswith(SYSTEM)]
+        wanted += [p.resolve() for p in wanted if not _is_system(p)]
         shown = [p for p in dict.fromkeys(wanted) if os.path.lexists(p) and not _holds(p, barred)]
         return cls(tuple(_outermost(shown)), folder)
 
@@ -109,6 +109,11 @@ def _copy(source: Path, target: Path) -> None:
         pass
 
 
+def _is_system(path: Path) -> bool:
+    """Whether a path lies in a system folder; `/usr2` and `/library` do not."""
+    return f"{path}/".startswith(tuple(f"{folder}/" for folder in SYSTEM))
+
+
 def _holds(path: Path, barred: Sequence[Path]) -> bool:
     """Whether a path is one that must not be shown, or has one in it."""
     real = path.resolve()
@@ -126,7 +131,7 @@ def _search_path(environ: os._Environ[str]) -> Iterator[Path]:
     for name in ("PATH", "LD_LIBRARY_PATH", "CUDA_HOME"):
         for entry in environ.get(name, "").split(":"):
             folder = Path(entry)
-            if entry and folder.is_absolute() and os.path.isdir(folder) and not entry.startswith(SYSTEM):
+            if entry and folder.is_absolute() and os.path.isdir(folder) and not _is_system(folder):
                 yield folder
                 yield from _installation(folder)
                 yield from _led_to(folder)
@@ -152,7 +157,7 @@ def _led_to(folder: Path) -> Iterator[Path]:
     for entry in entries:
         if entry.is_symlink():
             real = Path(os.path.realpath(entry.path))
-            if os.path.exists(real) and not str(real).startswith(SYSTEM):
+            if os.path.exists(real) and not _is_system(real):
                 yield from belonging(str(real))
 
 
@@ -160,7 +165,7 @@ def belonging(program: str) -> Iterator[Path]:
     """A program with its installation: at each step of the links that lead to it, and of a virtual environment its base's."""
     path, seen = Path(program), 0
     while path.is_absolute() and seen < 20:
-        if not str(path).startswith(SYSTEM):
+        if not _is_system(path):
             yield path
             yield from _installation(path.parent)
             yield from _base(path.parent.parent)
@@ -204,7 +209,7 @@ def leading_out(folder: Path) -> Iterator[Path]:
             looked += 1
             if entry.is_symlink():
                 target = Path(os.path.realpath(entry.path))
-                if os.path.exists(target) and not target.is_relative_to(real) and not str(target).startswith(SYSTEM):
+                if os.path.exists(target) and not target.is_relative_to(real) and not _is_system(target):
                     yield target
             elif depth < 2 and entry.is_dir(follow_symlinks=False):
                 stack.append((Path(entry.path), depth + 1))

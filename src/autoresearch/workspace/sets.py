@@ -107,13 +107,14 @@ def covering(sets: Mapping[Which, Private], shown: Iterable[str]) -> list[str]:
 
 
 def files_below(place: Path) -> Iterator[Path]:
-    """A file itself, or every file of a folder in the order of their names; links inside are not followed."""
+    """A file itself, or every file and link of a folder in the order of their names; links inside are not followed."""
     if not place.is_dir():
         yield place
         return
     for root, folders, names in os.walk(place):
         folders.sort()
-        yield from (Path(root, name) for name in sorted(names))
+        links = [name for name in folders if os.path.islink(os.path.join(root, name))]
+        yield from (Path(root, name) for name in sorted([*names, *links]))
 
 
 def signature(place: Path) -> Signature:
