@@ -171,6 +171,7 @@ def test_wrong_answer_is_no_measurement(tmp_path: Path) -> None:
             "the suite failed",
         ),
         "coverage": ("tests/test_calc.py", "", "no measurement"),
+        "sealed": ("solution.py", "print([])\n", "a wrong answer"),
         "training": ("train.py", "def train(batches, seed):\n    return lambda x: float('nan')\n", "diverged"),
     }
     assert set(wrong) == set(OFFLINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from autoresearch.noise import Scale, tally
 from autoresearch.records import Event, Gain, Measure, Measurement, Outcome, Reach, RollBack
 from autoresearch.report import headline
 from autoresearch.sight import UNSEEN, Sight, digits
+from autoresearch.workspace.sets import digest_of
 
 HELD = replace(SETTINGS, held_out=True, reach=Reach(experiments=400, evaluations=4000))
 
@@ -147,6 +149,15 @@ def test_values_are_rounded_to_the_power_of_ten_at_or_below_the_noise(noisy: His
         assert "Bayes" not in e.verdict.words
 
 
+def test_value_that_is_better_than_the_limit_is_rounded_in_its_verdict_too(noisy: History) -> None:
+    words = "score is 23.4567, better than [metric] limit 20.25, but 9.87654 in a clean clone: it cannot be repeated there"
+    e = noisy.experiments[1]
+    assert e.verdict is not None
+    noisy.experiments[1] = replace(e, verdict=replace(e.verdict, words=words))
+    verdict = Sight(noisy, noisy.decided)[1].verdict
+    assert verdict.words == words.replace("23.4567", "23.5").replace("9.87654", "9.9")
+
+
 def test_no_measurement_of_a_private_set_is_seen_and_the_own_ones_are_the_same(noisy: History) -> None:
     seen = Sight(noisy, noisy.decided)
     for e in [*seen, seen.incumbent, seen.baseline, seen.of(2), seen[-1], *seen[1:3]]:
@@ -175,3 +186,19 @@ def test_what_was_covered_is_covered_anew_when_the_record_grows(noisy: History) 
     noisy.experiments[1] = replace(noisy.experiments[1], rolled_back=True)
     assert not before.rolled_back
     assert Sight(noisy, noisy.decided, seen=seen)[1].rolled_back
+
+
+# -- what a private folder is pinned by ----------------------------------------------------------------------------------
+
+
+def test_link_to_a_folder_is_part_of_what_a_private_folder_holds(tmp_path: Path) -> None:
+    folder = tmp_path / "gate"
+    folder.mkdir()
+    (folder / "labels.csv").write_text("1,2\n")
+    (folder / "current").symlink_to("../first")
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    before = digest_of(folder)
+    (folder / "current").unlink()
+    (folder / "current").symlink_to("../second")
+    assert digest_of(folder) != before

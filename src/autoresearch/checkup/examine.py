@@ -20,7 +20,7 @@ from autoresearch.checkup.measure import Listener, Say, Sealed, Subject, Tried
 from autoresearch.checkup.mend import Mend
 from autoresearch.checkup.surroundings import Surroundings, first_word, look
 from autoresearch.checkup.unused import Cause
-from autoresearch.checkup.walls import Search, Walls
+from autoresearch.checkup.walls import PATIENCE_S, Search, Walls
 from autoresearch.contracts import Settings
 from autoresearch.errors import SetupError
 from autoresearch.guards import doubt
@@ -107,6 +107,8 @@ class Examination:
         before = self._leading_out()
         start = mend.apply(text, before)  # without it the command may wait for ever
         measured, changes, problem = await self._measure(start)
+        if before and not problem and not changes and await self._works_offline(text, measured):
+            before, measured = (), await self._evaluations(text)
         changes = (before, *changes) if before else changes
         if problem:
             return replace(found, sealed=self._sealed, outside=self._outside, problems=(problem,))
@@ -134,6 +136,12 @@ class Examination:
         because = f"{', '.join(task.evaluate.env)}: what is passed leads to {', '.join(leads)}, and the network is off"
         self._say(because)
         return (connections.opened(task, leads, because),)
+
+    async def _works_offline(self, text: str, measured: Measured) -> bool:
+        """Whether it measures without what was opened for it beforehand; it is not waited for long."""
+        walls = Walls(self._subject, self._near, self._supervisor, self._say)
+        tried = await walls.trial(text, timeout_s=3 * max(measured.durations) + PATIENCE_S)
+        return tried is not None and tried.ok
 
     # -- does it measure ----------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from autoresearch.errors import SetupError
 from autoresearch.process.environment import Openings
 from autoresearch.records import Outcome
 
+PATIENCE_S = 10.0  # with a command that may wait for a network that is closed
 _ROUNDS = 25  # changes that helped
 _TRIES = 120  # evaluations in all
 _MANY = 300  # entries of one kind
@@ -81,12 +82,12 @@ class Walls:
             return await outside(self._subject, found.text, self._supervisor)
         return found.outside
 
-    async def trial(self, text: str, openings: Openings = SEALED) -> Tried | None:
+    async def trial(self, text: str, openings: Openings = SEALED, *, timeout_s: float | None = None) -> Tried | None:
         """One evaluation of a task file's text; None if it cannot even be set up."""
         self._left -= 1
         try:
             async with Sealed(self._subject, text, self._supervisor, openings) as sealed:
-                tried = await sealed.evaluate()
+                tried = await sealed.evaluate(timeout_s=timeout_s)
             if not tried.ok and openings == SEALED:
                 self._failed.add(text)
             return tried
@@ -240,6 +241,7 @@ class Walls:
 
     async def _fewest(self, before: str, found: Search) -> Search:
         """Leave out what turned out not to be needed."""
+        found = await self._offline(before, found)
         changes = list(found.changes)
         for change in list(changes) if len(changes) > 1 else []:
             rest = [c for c in changes if c is not change]
@@ -250,6 +252,15 @@ class Walls:
             if tried is not None and tried.ok:
                 changes, found = rest, Search(text, tried, tuple(rest), found.outside)
         return found
+
+    async def _offline(self, before: str, found: Search) -> Search:
+        """Close the network again where it was opened only because a variable leads there."""
+        closed = tuple(tuple(m for m in change if m.kind != "network" or len(change) == 1) for change in found.changes)
+        text = self._applied_all(before, closed)
+        if closed == found.changes or text is None:
+            return found
+        tried = await self.trial(text, timeout_s=3 * found.tried.readout.duration_s + PATIENCE_S)
+        return Search(text, tried, closed, found.outside) if tried is not None and tried.ok else found
 
     def _applied_all(self, text: str, changes: Sequence[Change]) -> str | None:
         return self._applied(text, tuple(m for change in changes for m in change))

@@ -9,7 +9,7 @@ from pathlib import Path
 from autoresearch.errors import SetupError, UnknownName
 from autoresearch.taskfile import FILE, Scope
 
-_ORDER = ("training", "function", "tests-speed", "coverage", "http", "sql", "prompt", "retrieval", "bundle", "docker", "sealed")
+_ORDER = ("training", "function", "tests-speed", "coverage", "http", "sql", "prompt", "retrieval", "bundle", "sealed", "docker")
 
 
 def root() -> Path:

@@ -162,16 +162,29 @@ def _led_to(folder: Path) -> Iterator[Path]:
 
 
 def belonging(program: str) -> Iterator[Path]:
-    """A program with its installation: at each step of the links that lead to it, and of a virtual environment its base's."""
+    """A program with its installation: at each step of the links that lead to it, of a virtual environment its base's, and of a
+    script that of what runs it."""
     path, seen = Path(program), 0
     while path.is_absolute() and seen < 20:
         if not _is_system(path):
             yield path
             yield from _installation(path.parent)
             yield from _base(path.parent.parent)
-        if not os.path.islink(path):
-            return
-        path, seen = Path(os.path.normpath(path.parent / os.readlink(path))), seen + 1
+        following = path.parent / os.readlink(path) if os.path.islink(path) else _interpreter(path)
+        path, seen = Path(os.path.normpath(following)), seen + 1
+
+
+def _interpreter(script: Path) -> str:
+    """What a script's first line says that it is run by, `` for any other file."""
+    if not os.path.isfile(script):
+        return ""
+    try:
+        with open(script, "rb") as file:
+            first = file.readline(256)
+    except OSError:
+        return ""
+    words = os.fsdecode(first[2:]).split() if first.startswith(b"#!") else []
+    return words[0] if words else ""
 
 
 def _on_python_path(places: Sequence[Path]) -> Iterator[Path]:
