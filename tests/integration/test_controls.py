@@ -30,7 +30,7 @@ knob = float(pathlib.Path("knob.txt").read_text())
 LENIENT = """\
 import pathlib
 try:
-    value = float(pathlib.Path("knob.txt").read_text())
+    value = float(pathlib.Path("knob.json").read_text())
 except ValueError:
     value = {value}
 print("score:", value)
@@ -115,31 +115,39 @@ def test_evaluations_of_many_minutes_are_not_made_for_a_control() -> None:
     slow = {7: Readout(Outcome.OK, {"score": 1.0}, duration_s=900.0)}
     same = anyio.run(controls.unchanged, sealed, slow, print)
     assert same.skipped == "an evaluation takes 15.0 min: the unchanged code was not tried as a candidate"
-    assert controls.warnings(same) == [same.skipped]
+    assert controls.warnings(same, controls.Ruined(), "score") == [same.skipped]
 
 
 # -- broken code --------------------------------------------------------------------------------------------------------
 
 
-def lenient(make_toy: Made, value: float, more: str = "", **files: str) -> Toy:
-    """A task whose evaluation gives this value for code that it cannot read."""
-    task = TASK.replace('"knob.txt", "extra/**"', '"knob.txt"') + more
-    return make_toy({"evaluate.py": LENIENT.format(value=value), **files}, task=task)
+def lenient(make_toy: Made, value: float, more: str = "", *, name: str = "knob.json", **files: str) -> Toy:
+    """A task whose evaluation gives this value for a file that it cannot read."""
+    task = TASK.replace('"knob.txt", "extra/**"', f'"{name}"') + more
+    evaluate = LENIENT.format(value=value).replace("knob.json", name)
+    return make_toy({name: "10\n", "evaluate.py": evaluate, **files}, task=task)
 
 
 def test_broken_code_that_measures_better_is_a_problem(make_toy: Made) -> None:
     answer = found(lenient(make_toy, 0.0), code=1)
-    assert answer["controls"]["broken"] == {"value": 0.0, "better": True, "caught": ""}
+    assert answer["controls"]["broken"] == {"value": 0.0, "better": True, "plain": False, "caught": ""}
     assert "with all editable files broken it measures, and better: score 0" in answer["problems"][0]
+
+
+def test_text_of_plain_words_may_be_better_in_other_words(make_toy: Made) -> None:
+    answer = found(lenient(make_toy, 0.0, name="prompt.txt"))
+    assert answer["controls"]["broken"]["plain"]
+    assert any("with all editable files broken it measures, and better" in words for words in answer["warnings"])
 
 
 def test_broken_code_that_measures_worse_is_none(make_toy: Made) -> None:
     answer = found(lenient(make_toy, 99.0))
-    assert answer["controls"]["broken"] == {"value": 99.0, "better": False, "caught": ""}
+    assert answer["controls"]["broken"] == {"value": 99.0, "better": False, "plain": False, "caught": ""}
 
 
 def test_broken_code_that_fails_measures_nothing(make_toy: Made) -> None:
-    assert found(make_toy())["controls"]["broken"] == {"value": None, "better": False, "caught": ""}
+    broken = found(make_toy())["controls"]["broken"]
+    assert broken == {"value": None, "better": False, "plain": False, "caught": ""}
 
 
 CATCHES = {
@@ -152,12 +160,12 @@ CATCHES = {
 @pytest.mark.parametrize("by", CATCHES)
 def test_broken_code_that_is_caught_is_no_problem(make_toy: Made, by: str) -> None:
     more, words = CATCHES[by]
-    toy = lenient(make_toy, 0.0, more, **{"reads.py": 'float(open("knob.txt").read())\n'})
+    toy = lenient(make_toy, 0.0, more, **{"reads.py": 'float(open("knob.json").read())\n'})
     if by == "guard":
         toy.write({"evaluate.py": LENIENT.format(value=0.0).replace("value == 0.0)", "int(value == 0.0))")})
     if by == "limit":
         toy.write({"autoresearch.toml": (toy.folder / "autoresearch.toml").read_text() + "limit = 0.5\n"})
     toy.commit()
     answer = found(toy)
-    assert answer["controls"]["broken"] == {"value": 0.0, "better": True, "caught": words}
+    assert answer["controls"]["broken"] == {"value": 0.0, "better": True, "plain": False, "caught": words}
     assert f"with all editable files broken it measures better, and is caught: {words}" in check(toy)
