@@ -21,7 +21,7 @@ from autoresearch.taskfile import ruler as ruler_of_file
 from autoresearch.taskfile.scope import is_pattern, matches
 from autoresearch.workspace.sets import Pinned, Private
 
-_LINK = "160000"
+_SUBMODULE = "160000"
 
 
 def tables(task: Task) -> Iterator[tuple[Which, list[str]]]:
@@ -109,7 +109,7 @@ def _inside(name: str, prefix: str) -> str:
 
 def _of_base(key: str, name: str, full: str, files: Mapping[str, Entry], project: Path) -> set[str]:
     found = {path for path in files if matches(path, full) or path.startswith(full + "/")}
-    if module := next((path for path in found if files[path][0] == _LINK), None):
+    if module := next((path for path in found if files[path][0] == _SUBMODULE), None):
         raise SetupError(
             f"{key} names {name!r}, which lies in the submodule {module}: name files outside the repository instead"
         )

@@ -7,6 +7,7 @@ The tools stand in `shapes.py`. Standard error is never read: `time`, `/usr/bin/
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -292,8 +293,7 @@ def _slug(name: str) -> str:
 
 
 def _toml(value: str) -> str:
-    return (
-        f"'{value}'"
-        if "'" not in value and ("\\" in value or '"' in value)
-        else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    )
+    """A TOML string, in the form that needs the fewest escapes."""
+    if "'" not in value and ("\\" in value or '"' in value) and value.isprintable():
+        return f"'{value}'"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
