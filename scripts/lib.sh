@@ -25,7 +25,7 @@ find_python() {
 
 # What tests need of the system: each program with the Debian packages that bring it.
 system_programs="git:git gcc:gcc,libc6-dev make:make node:nodejs initdb:postgresql psql:postgresql-client sshd:openssh-server
-    ssh:openssh-client ssh-keygen:openssh-client"
+    ssh:openssh-client ssh-keygen:openssh-client bwrap:bubblewrap"
 
 # Install through apt-get whatever of that is missing.
 install_system_packages() {
