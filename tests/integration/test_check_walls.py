@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
+import threading
 import venv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -514,3 +517,58 @@ def test_input_that_is_gone_is_refused_before_anything_is_recorded(make_toy: Mak
             [sys.executable, "-m", "autoresearch", "status"], cwd=toy.folder, capture_output=True, text=True
         ).stderr
     )
+
+
+# -- the sandbox and the network ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served() -> Iterator[int]:
+    """A server on 127.0.0.1; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    server.accept()[0].close()
+                except OSError:
+                    return
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+CONNECT = """\
+import socket
+def connect(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+    except OSError as error:
+        raise SystemExit({words})
+connect({port})"""
+
+
+def test_endpoint_that_a_message_names_is_opened(make_toy: MakeToy, owner: Owner, served: int) -> None:
+    code = CONNECT.format(port=served, words='f"connection to 127.0.0.1:{port} failed: {error}"')
+    toy = make_toy({"evaluate.py": knob(code)}, task=task())
+    shown = owner.fixes(toy, f'network = ["127.0.0.1:{served}"]')
+    assert f"because the command connects to 127.0.0.1:{served}" in shown
+
+
+def test_network_is_opened_where_nothing_says_where_it_leads(make_toy: MakeToy, owner: Owner, served: int) -> None:
+    toy = make_toy({"evaluate.py": knob(CONNECT.format(port=served, words='"no luck"'))}, task=task())
+    assert "because it does not measure without the network" in owner.fixes(toy, 'network = "on"')
+
+
+def test_folder_elsewhere_on_this_machine_is_shown(make_toy: MakeToy, owner: Owner) -> None:
+    with tempfile.TemporaryDirectory(prefix="elsewhere-") as folder:
+        (Path(folder) / "rows").write_text("1")
+        toy = make_toy({"evaluate.py": knob(f'open("{folder}/rows").read()')}, task=task())
+        owner.fixes(toy, f'inputs = ["{folder}/rows"]')
+
+
+def test_what_only_the_sandbox_hinders_leaves_it_out(make_toy: MakeToy, owner: Owner) -> None:
+    code = 'if not os.path.isdir("/sys/kernel"): raise SystemExit("not on this machine")'
+    toy = make_toy({"evaluate.py": knob(code)}, task=task())
+    assert "because it does not measure in a sandbox" in owner.fixes(toy, 'sandbox = "none"')

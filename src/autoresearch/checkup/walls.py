@@ -151,8 +151,8 @@ class Walls:
             ("files that git does not know", files, SEALED),
             ("your environment", names, Openings(environment=True)),
             ("your HOME", self._home(), Openings(home=True)),
-            ("the network", [_NETWORK], Openings(network=True)),
             ("what the sandbox leaves out", [_SANDBOX], Openings(sandbox=True)),
+            ("the network", [_NETWORK], Openings(network=True)),  # last: without a sandbox it is open too
         ]
         everything = self._applied(found.text, tuple(files))
         if everything is None:
