@@ -49,6 +49,8 @@ def _step(task: Task, found: Found, level: str) -> str:
     if not found.kind:
         if task.evaluate.sandbox == "none":
             return 'take out sandbox = "none"'
+        if "AUTORESEARCH_SANDBOX" in found.words:
+            return "unset AUTORESEARCH_SANDBOX"
         return "install bubblewrap" if "not installed" in found.words else "a machine where bubblewrap or Landlock works"
     return "a sealed evaluator ([evaluate] sealed = true)"
 

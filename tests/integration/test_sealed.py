@@ -13,7 +13,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from collections.abc import Callable
@@ -22,13 +21,13 @@ from random import Random
 
 import anyio
 import pytest
+from tests.ordinary import run_as_nobody
 
 import autoresearch
 from autoresearch.process import Exit, Job, Supervisor
 from autoresearch.runners import record
 from autoresearch.runners.numbers import NoNumber
 
-ROOT = Path(__file__).parents[2]
 SEALED = Path(autoresearch.__file__).with_name("sealed.py")
 BWRAP = shutil.which("bwrap")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the walls are Linux's")
@@ -608,30 +607,4 @@ def test_copied_file_works_under_another_python(version: str, tmp_path: Path) ->
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="these are the tests of an ordinary user")
 def test_all_this_holds_for_an_ordinary_user() -> None:
-    """The tests above as nobody, with interpreter and sources mounted where nobody can read them."""
-    top = Path(tempfile.mkdtemp())
-    try:
-        top.chmod(0o755)
-        places = {"python": Path(sys.base_prefix), "checkout": ROOT, "site": Path(pytest.__file__).parents[1]}
-        for name in (*places, "home"):
-            (top / name).mkdir()
-        (top / "home").chmod(0o777)
-        mounts = " && ".join(f'mount --bind "{place}" "{top / name}"' for name, place in places.items())
-        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        tests = f"-m pytest -q -p no:cacheprovider --basetemp={top}/home/tmp tests/integration/test_sealed.py"
-        user = f'setpriv --reuid 65534 --regid 65534 --clear-groups "{top}/python/bin/{version}" {tests} -k "not python"'
-        env = {
-            "PATH": os.environ["PATH"],
-            "HOME": f"{top}/home",
-            "TMPDIR": f"{top}/home",
-            "LD_LIBRARY_PATH": f"{top}/python/lib",
-            "PYTHONPATH": f"{top}/checkout/src:{top}/site",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        script = f"{mounts} || exit 99; cd {top}/checkout; exec {user}"
-        done = subprocess.run(["unshare", "-m", "sh", "-c", script], env=env, capture_output=True, text=True, timeout=600)
-        if done.returncode == 99 or "unshare failed" in done.stderr:
-            pytest.skip(f"no private mounts here: {done.stderr.strip()}")
-        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    finally:
-        shutil.rmtree(top)
+    run_as_nobody("tests/integration/test_sealed.py", '-k "not python"')

@@ -453,6 +453,7 @@ TASK_OF = "[task]\neditable = ['a.py']\n[evaluate]\ncommand = 'x'\n{}\n[metric]\
         ("", Found("", "bubblewrap is not installed", "user"), "shared", "install bubblewrap"),
         ("", Found("", "bubblewrap is not installed"), "none", "install bubblewrap"),
         ("sandbox = 'none'", Found("", "[evaluate] sandbox is none", "root"), "shared", "take out"),
+        ("", Found("", "AUTORESEARCH_SANDBOX is off", "root"), "shared", "unset AUTORESEARCH_SANDBOX"),
     ],
 )
 def test_trust_levels_and_the_one_step_up(line: str, found: Found, level: str, step: str) -> None:
