@@ -72,6 +72,7 @@ class Assembly:
         self._slots, self._shares, self.openings = slots, shares, openings
         self.mask = mask_of(task.evaluate.env)
         self._found: Found | None = None
+        self._found_for_proposals: Found | None = None
         self._unseen: tuple[Path, ...] = ()  # of private files, by a set-up on a candidate's files
 
     def options(self) -> Options:
@@ -158,6 +159,7 @@ class Assembly:
 
     async def workspace(self, supervisor: Supervisor) -> GitWorkspace:
         await self.found(supervisor)
+        await self.found_for_proposals(supervisor)
         evaluate, prefix = self.task.evaluate, self.location.prefix
         links, places = inputs.resolve(self.paths.project, evaluate.inputs)
         cache = self.paths.run(self.run.run).cache
@@ -270,11 +272,20 @@ class Assembly:
             acceptance.make(task.acceptance.kind),
         )
 
+    async def found_for_proposals(self, supervisor: Supervisor) -> Found:
+        """The sandbox of proposals: the same, and the best one where evaluations are to have none."""
+        if self._found_for_proposals is None:
+            found = await self.found(supervisor)
+            if self.task.evaluate.sandbox == "none":
+                found = await find(supervisor, self.walls.host, "auto", self._cache / "probe-walls")
+            self._found_for_proposals = found
+        return self._found_for_proposals
+
     def _around_proposals(self) -> Confinement:
-        if self._found is None:
+        if self._found_for_proposals is None:
             return OPEN
         closed = closed_to_evaluations(self.location, self._cache)
-        return self.walls.proposal(self._found, self.task.proposer[0], closed=closed, slots=self._slots[0])
+        return self.walls.proposal(self._found_for_proposals, self.task.proposer[0], closed=closed, slots=self._slots[0])
 
     async def tidy(self, supervisor: Supervisor) -> list[str]:
         """Clean up what evaluations of a session that was killed left outside their process trees."""

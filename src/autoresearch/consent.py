@@ -9,11 +9,13 @@ from collections.abc import Callable
 from autoresearch import proposers
 from autoresearch.errors import SetupError
 from autoresearch.paths import ProjectPaths
-from autoresearch.records import Trust
 
 
-def ask(paths: ProjectPaths, kind: str, trust: Trust, confirm: Callable[[str], bool] | None) -> None:
+def ask(paths: ProjectPaths, kind: str, why: str, confirm: Callable[[str], bool] | None) -> None:
     """Go on only where the owner's own code proposes, or where he said yes to this proposer before, or says it now.
+
+    Args:
+        why: in which words there is no sandbox.
 
     Raises:
         SetupError: he says no, or nobody can be asked.
@@ -23,12 +25,10 @@ def ask(paths: ProjectPaths, kind: str, trust: Trust, confirm: Callable[[str], b
     known = _read(paths)
     if kind in known:
         return
-    question = (
-        f"{kind} writes code, and nothing holds it here ({trust.reason}): it could read and change whatever you can. Run it?"
-    )
+    question = f"{kind} writes code, and nothing holds it here ({why}): it could read and change whatever you can. Run it?"
     if confirm is None or not confirm(question):
         raise SetupError(
-            f"{kind} writes code, and no sandbox works here ({trust.reason}): {trust.step}; or allow it with --yes, which is "
+            f"{kind} writes code, and no sandbox works here ({why}): install bubblewrap, or allow it with --yes, which is "
             "remembered for this project"
         )
     paths.consents.write_text(json.dumps({**known, kind: time.time()}, indent=1) + "\n", encoding="utf-8")

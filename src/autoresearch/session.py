@@ -27,6 +27,7 @@ from autoresearch.lock import OwnerLock
 from autoresearch.loop import Loop
 from autoresearch.plot import Plotter
 from autoresearch.process import Supervisor
+from autoresearch.process.probe import Found
 from autoresearch.project import Project
 from autoresearch.records import ChainedEvent, Event, Trust
 from autoresearch.report import ResultsTable
@@ -288,8 +289,9 @@ class Session:
         paths, location = self.project.paths, self.location
         assembly = Assembly(paths, location, self.task, self.run, self.ledger, slots=slots, shares=shares)
         shares.room.say = lambda words: seen("mended", {"words": words})
-        workspace = await assembly.workspace(supervisor)
+        self._ask_consent(await assembly.found_for_proposals(supervisor))
         self._say_trust(trust_of(self.task, await assembly.found(supervisor)), seen)
+        workspace = await assembly.workspace(supervisor)
         said = [*shares.words(slots[0], supervisor.memory_limit), *assembly.blind(), *await assembly.tidy(supervisor)]
         for words in said:
             seen("mended", {"words": words})
@@ -306,23 +308,28 @@ class Session:
             workspace.close()
         return ending
 
-    def _say_trust(self, trust: Trust, seen: Watch) -> None:
-        """Store how far the ruler is out of reach in this session, and say it.
+    def _ask_consent(self, found: Found) -> None:
+        """Let a proposer that writes code have no walls only where the owner allows it.
 
         Raises:
-            SetupError: a proposer that writes code would have no walls, and nobody allowed that.
+            SetupError: he does not.
         """
         table = self.task.proposer[0]
-        if self.wish.order is None and "sandbox" not in trust.level:
-            consent.ask(self.project.paths, table.kind, trust, self.wish.confirm)
+        if self.wish.order is None and (table.sandbox == "none" or not found.kind):
+            why = found.words if table.sandbox != "none" else "[proposer] sandbox is none"
+            consent.ask(self.project.paths, table.kind, why, self.wish.confirm)
+
+    def _say_trust(self, trust: Trust, seen: Watch) -> None:
+        """Store how far the ruler is out of reach in this session, and say it."""
         before = self.history.agenda.trust
-        if before != trust:
-            self.ledger.append(self.run.run, note(trust))
+        events = [note(trust)] if before != trust else []
         if before is not None and before.walls["sandbox"] != trust.walls["sandbox"]:
             words = f"sandbox: {before.walls['sandbox']} → {trust.walls['sandbox']}"
             due = [*self.history.agenda.due, words]
-            self.ledger.append(self.run.run, self._surroundings.note(due, detached=self.wish.detached))
+            events.append(self._surroundings.note(due, detached=self.wish.detached))
             seen("mended", {"words": f"{words}: the incumbent is measured again first"})
+        if events:  # at once: a kill in between would leave the new walls and an incumbent of the old ones
+            self.ledger.append(self.run.run, *events)
         if self.wish.order is None:
             seen("trust", {"words": trust.line, "trust": trust})
 

@@ -34,7 +34,9 @@ class Walls:
         self._folder = folder
         self._project = paths.project
         never = (location.top, location.git_dir, paths.folder, folder.parent)
-        programs = [python, *(str(p) for command in _commands(task) for p in _absolute(command))]
+        unseen = [Path(os.path.normpath(self._project / os.path.expanduser(name))) for name in _private(task)]
+        named = (p for command in _commands(task) for p in _absolute(command))
+        programs = [python, *(str(p) for p in named if not any(p.is_relative_to(place) for place in unseen))]
         self.host = Host.make(folder, programs=programs, never=never)
 
     def evaluation(self, found: Found, openings: Openings) -> Confinement:
@@ -61,7 +63,7 @@ class Walls:
         evaluate = self._task.evaluate
         shown = [place for name in (*table.inputs, *evaluate.inputs) for place in self._input(name)]
         shown += self._named_by_variables()
-        shown += [p for word in (table.command, *table.args) for p in _absolute(word)]
+        shown += self.host.around(str(p) for word in (table.command, *table.args) for p in _absolute(word))
         sandbox = self._sandbox(found, table.network, shown, table.sandbox)
         disk = self._task.run.disk
         trees = tuple(self._folder.parent / f"evaluation-{i}" for i in range(slots))
@@ -85,7 +87,8 @@ class Walls:
 
     def _named_by_variables(self) -> Iterator[Path]:
         """Files and folders that variables which are passed through lead to."""
-        barred = [p.resolve() for p in (Path(os.path.expanduser("~")), self._location.top, self._folder.parent)]
+        unseen = (self._project / os.path.expanduser(name) for name in _private(self._task))
+        barred = [p.resolve() for p in (Path(os.path.expanduser("~")), self._location.top, self._folder.parent, *unseen)]
         for name in self._task.evaluate.env:
             for part in os.environ.get(name, "").split(os.pathsep):
                 path = Path(part)
@@ -115,13 +118,20 @@ def _commands(task: Task) -> Iterator[str]:
     yield from (table.command for table in (task.gate, task.held_out) if table is not None)
 
 
+def _private(task: Task) -> Iterator[str]:
+    """What only its own set is shown, which gets it with its place."""
+    yield from (name for table in (task.gate, task.held_out) if table is not None for name in table.private)
+
+
 def _absolute(command: str) -> Iterator[Path]:
     """Files that a command names by absolute paths."""
     try:
         words = shlex.split(command)
     except ValueError:
         return
-    for word in words:
+    for before, word in zip(["", *words], words, strict=False):
         path = Path(os.path.expanduser(word.rpartition("=")[2]))
+        if before.endswith(">"):
+            continue  # it is written, in a /tmp of the job's own
         if path.is_absolute() and path.exists() and path != Path("/"):
             yield path

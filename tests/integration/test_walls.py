@@ -504,3 +504,46 @@ def test_link_in_a_folder_that_is_shown_is_no_second_view_of_it(walled: Walled, 
     (folder / "tool").symlink_to("/usr/bin/env")
     sandbox = walled.sandbox(shown=(folder.parent, folder / "tool", Path("/usr/bin/env")))
     assert walled.start([str(folder / "tool"), "echo", "there"], sandbox=sandbox).stdout == "there\n"
+
+
+# -- who may write code without walls ----------------------------------------------------------------------------------------
+
+WRITER = """\
+class Writer:
+    name, writes_code = "writer", True
+    async def propose(self, brief, draft):
+        folder = await draft.folder()
+        (folder / "knob.txt").write_text("5")
+        from autoresearch.records import Proposal
+        return Proposal("five")
+"""
+
+
+def test_proposer_that_writes_code_without_walls_is_asked_about_once(
+    make_toy: MakeToy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = TASK + '[proposer]\nkind = "writer_of_tests:Writer"\n'
+    toy = make_toy({"writer_of_tests.py": WRITER}, task=task)
+    monkeypatch.setenv("AUTORESEARCH_SANDBOX", "off")
+    with pytest.raises(SetupError, match="writes code, and no sandbox works here"):
+        toy.run(wish=Wish(name="one", experiments=1))
+    asked: list[str] = []
+
+    def confirm(question: str) -> bool:
+        asked.append(question)
+        return True
+
+    toy.run(wish=Wish(name="two", experiments=1, confirm=confirm))
+    toy.run(wish=Wish(name="three", experiments=1))
+    assert len(asked) == 1
+    assert [toy.history(run).experiments[1].value for run in ("two", "three")] == [5, 5]
+
+
+def test_evaluations_without_a_sandbox_do_not_take_the_proposers_away(make_toy: MakeToy) -> None:
+    task = TASK.replace("[metric]", 'sandbox = "none"\n[metric]')
+    task += '[proposer]\nkind = "command"\ncommand = "python propose.py"\nnetwork = "off"\n'
+    toy = make_toy({"propose.py": ""}, task=task)
+    toy.write({"propose.py": spy(toy) + "pathlib.Path('knob.txt').write_text('5')\nprint('five')\n"})
+    toy.commit()
+    toy.run(wish=Wish(name="one", experiments=1))
+    assert set(log_of(toy, 1, "agent.log").values()) == {"refused"}

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch.process.layers import walls
+from autoresearch.records import Sandbox
+from autoresearch.sandbox import Host
 from autoresearch.sandbox.host import belonging
 
 
@@ -42,3 +45,18 @@ def test_first_line_that_names_no_interpreter_brings_nothing(tmp_path: Path, fir
 )
 def test_folder_that_only_begins_like_a_system_folder_is_none(program: str, is_shown: bool) -> None:
     assert (Path(program) in set(belonging(program))) is is_shown
+
+
+def test_program_in_a_home_folder_does_not_bring_the_home_folder(tmp_path: Path) -> None:
+    program = installation(tmp_path / "home", "agent")
+    host = Host((), tmp_path / "host", barred=(tmp_path / "home",))
+    assert host.around([str(program)]) == [program]
+
+
+@pytest.mark.parametrize(("namespaces", "is_relayed"), [(True, True), (False, False)])
+def test_endpoints_are_relayed_only_into_a_network_of_the_jobs_own(tmp_path: Path, namespaces: bool, is_relayed: bool) -> None:
+    """In everybody's network the relay would take the ports that the job is to reach, and nobody inside could end it."""
+    sandbox = Sandbox("landlock", (), (tmp_path,), network=("127.0.0.1:5432",), sockets=tmp_path)
+    told = walls(sandbox, ["true"], tmp_path, namespaces=namespaces)
+    assert ("relay" in told) is is_relayed
+    assert told["landlock"]["network"] == ("on" if is_relayed else [5432])

@@ -37,7 +37,8 @@ def walls(sandbox: Sandbox, argv: Sequence[str], folder: Path, *, namespaces: bo
     Args:
         namespaces: jobs have namespaces of their own: there the network is made beside them, and not by bubblewrap.
     """
-    endpoints = sandbox.network if not isinstance(sandbox.network, str) else ()
+    own = namespaces or sandbox.kind == "bubblewrap"  # else the ports are everybody's, and Landlock closes all others
+    endpoints = sandbox.network if own and not isinstance(sandbox.network, str) else ()
     found: dict[str, Any] = {}
     if endpoints:
         assert sandbox.sockets is not None

@@ -40,10 +40,12 @@ class Host:
     Attributes:
         shown: existing files and folders, read-only, each at its own path.
         folder: where copies of what programs need of `/etc` lie: one folder for each kind of network.
+        barred: what must not be shown, nor anything that holds it.
     """
 
     shown: tuple[Path, ...]
     folder: Path
+    barred: tuple[Path, ...] = ()
 
     @classmethod
     def make(cls, folder: Path, *, programs: Iterable[str] = (), never: Sequence[Path] = ()) -> Host:
@@ -60,9 +62,11 @@ class Host:
         home = Path(os.path.expanduser("~"))
         barred = [p.resolve() for p in (home, home / ".local", home / ".config", home / ".cache", Path("/"), *never)]
         wanted += [p for p in _on_python_path(wanted) if not any(p.is_relative_to(bar) for bar in never)]
-        wanted += [p.resolve() for p in wanted if not _is_system(p)]
-        shown = [p for p in dict.fromkeys(wanted) if os.path.lexists(p) and not _holds(p, barred)]
-        return cls(tuple(_outermost(shown)), folder)
+        return cls(tuple(_outermost(_open(wanted, barred))), folder, tuple(barred))
+
+    def around(self, programs: Iterable[str]) -> list[Path]:
+        """Further programs by absolute path, with what belongs to them."""
+        return _open([place for program in programs for place in belonging(program)], self.barred)
 
     def etc(self, network: Network) -> Path:
         """A folder to be shown as `/etc`: what programs need of the machine's, made-up users, the hosts that are reached."""
@@ -112,6 +116,12 @@ def _copy(source: Path, target: Path) -> None:
 def _is_system(path: Path) -> bool:
     """Whether a path lies in a system folder; `/usr2` and `/library` do not."""
     return f"{path}/".startswith(tuple(f"{folder}/" for folder in SYSTEM))
+
+
+def _open(wanted: Sequence[Path], barred: Sequence[Path]) -> list[Path]:
+    """What is there and may be shown, each under its own name and its real one."""
+    named = [*wanted, *(p.resolve() for p in wanted if not _is_system(p))]
+    return [p for p in dict.fromkeys(named) if os.path.lexists(p) and not _holds(p, barred)]
 
 
 def _holds(path: Path, barred: Sequence[Path]) -> bool:
