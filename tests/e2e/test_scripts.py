@@ -64,7 +64,7 @@ def test_no_python_at_all_is_said(tools: Path) -> None:
 
 
 INSTALL = "system_places=; install_system_packages"
-PROGRAMS = ("git", "gcc", "make", "node", "initdb", "psql", "sshd", "ssh", "ssh-keygen")
+PROGRAMS = ("git", "gcc", "make", "node", "initdb", "psql", "sshd", "ssh", "ssh-keygen", "bwrap")
 
 
 def test_only_missing_system_packages_are_installed(tools: Path) -> None:

@@ -429,7 +429,7 @@ def test_evaluation_cannot_reach_what_trees_and_builds_are_made_of(
 ) -> None:
     evaluate = f"""{BUILT}
 import os
-ours = pathlib.Path(os.environ['AUTORESEARCH_RESULT']).parent
+ours = pathlib.Path(os.environ['AUTORESEARCH_RESULT']).parent.parent
 places = [*ours.glob('builds*/**/made'), ours.parent / 'git/config', ours.parent / 'scratch/object-0']
 assert len(places) > 2
 for place in places:
