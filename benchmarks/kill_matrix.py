@@ -41,6 +41,7 @@ editable = ["*.txt"]
 [evaluate]
 command = "sh evaluate.sh"
 timeout = "60s"
+sandbox = "none"
 [metric]
 name = "score"
 [budget]

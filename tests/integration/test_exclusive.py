@@ -23,6 +23,8 @@ from autoresearch.exclusive import Room
 from autoresearch.session import Session
 from autoresearch.testing import Patch
 
+pytestmark = pytest.mark.usefixtures("no_sandbox")  # evaluations leave word outside their trees
+
 # A session of a run of its own: HOW is a program over `room`, `say(word)`, `seen(word)` and `until(word)`.
 OTHER = """\
 import os, subprocess, sys, time
