@@ -69,12 +69,10 @@ def _walls(task: Task, found: Found) -> Iterator[tuple[str, str]]:
 def _network(network: Network, found: Found) -> str:
     if network == "on":
         return "open"
-    if not found.kind:
-        return "open: nothing closes it without a sandbox"
+    if not found.network:
+        return "open: nothing closes it here"
     what = "off" if network == "off" else f"only {', '.join(network)}"
-    if found.kind == "bubblewrap" or found.namespaces:
-        return f"{what}, in a network namespace"
-    return f"{what}, TCP alone (Landlock)"
+    return f"{what}: {found.network}"
 
 
 def note(trust: Trust) -> Event:

@@ -463,6 +463,32 @@ def test_trust_levels_and_the_one_step_up(line: str, found: Found, level: str, s
     assert bool(trust.step) is bool(step)
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (Found("bubblewrap", namespaces="root", network="a network namespace"), "off: a network namespace"),
+        (Found("landlock", network="TCP alone, by Landlock"), "off: TCP alone, by Landlock"),
+        (Found("landlock"), "open: nothing closes it here"),
+        (Found(""), "open: nothing closes it here"),
+    ],
+)
+def test_trust_says_what_closes_the_network_and_that_nothing_does(found: Found, said: str) -> None:
+    assert trust_of(parse(TASK_OF.format("")), found).walls["network"] == said
+
+
+@pytest.mark.parametrize("namespaces", ["on", "off"])
+def test_what_is_said_to_hold_processes_holds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespaces: str) -> None:
+    """Root has no bound of the kernel's for each user: where no group holds them, nothing is said to."""
+    monkeypatch.setenv("AUTORESEARCH_NAMESPACES", namespaces)
+    monkeypatch.setenv("AUTORESEARCH_CGROUPS", "off")
+
+    async def main() -> Found:
+        async with Supervisor() as supervisor:
+            return await find(supervisor, Host.make(tmp_path / "host"), "none", tmp_path / "probe")
+
+    assert bool(anyio.run(main).processes) is bool(os.getuid())
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="these are the tests of an ordinary user")
 def test_walls_hold_for_an_ordinary_user() -> None:
     run_as_nobody("tests/integration/test_walls.py")

@@ -16,6 +16,7 @@ from autoresearch.sandbox import Host, program
 Kind = Literal["bubblewrap", "landlock"]
 _INSTALL = "bubblewrap is not installed (Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap)"
 _LIMIT_S = 20.0
+_CLOSES_TCP = 4  # the version of Landlock that does
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Found:
     Attributes:
         words: why none, or why not the better one.
         namespaces: what the supervisor has for its jobs without one: root, user or nothing.
-        processes, memory: what holds a job's processes and its memory.
+        processes, memory, network: what holds a job's processes and its memory, and what closes its network; `` for nothing.
     """
 
     kind: Kind | Literal[""] = ""
@@ -33,6 +34,7 @@ class Found:
     namespaces: str = ""
     processes: str = ""
     memory: str = ""
+    network: str = ""
 
 
 async def find(supervisor: Supervisor, host: Host, wanted: str, folder: Path) -> Found:
@@ -55,8 +57,15 @@ async def find(supervisor: Supervisor, host: Host, wanted: str, folder: Path) ->
 
 
 def _found(supervisor: Supervisor, kind: Kind | Literal[""], words: str) -> Found:
-    bound = "cgroup" if supervisor.cgroups else "the kernel, for each user" if supervisor.namespaces != "root" else ""
-    return Found(kind, words, supervisor.namespaces, bound, supervisor.memory_limit)
+    bound = "a control group" if supervisor.cgroups == 1 else "the kernel, for each user" if os.getuid() else ""
+    return Found(kind, words, supervisor.namespaces, bound, supervisor.memory_limit, _network(supervisor, kind))
+
+
+def _network(supervisor: Supervisor, kind: str) -> str:
+    """What closes the network of a job in this sandbox."""
+    if kind == "bubblewrap" or (kind and supervisor.namespaces):
+        return "a network namespace"
+    return "TCP alone, by Landlock" if kind and landlock.version() >= _CLOSES_TCP else ""
 
 
 async def _try(supervisor: Supervisor, host: Host, kind: Kind, folder: Path) -> str:
