@@ -603,5 +603,4 @@ class Readout:
     log: str = ""
     words: str = ""
     limit_by: str = ""  # what holds the memory limit
-    sealed: bool = False  # the evaluator reported through the channel that its candidate cannot open
     touched: tuple[str, ...] = ()  # what it did with the decoys that is harmless by itself

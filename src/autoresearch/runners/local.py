@@ -293,7 +293,6 @@ class LocalRunner:
             log=name,
             words=self._around.mask.cover(words),
             limit_by=end.limit_by,
-            sealed=self._is_sealed(order) and outcome is Outcome.OK,
             touched=trip.touched,
         )
 
