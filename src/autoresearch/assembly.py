@@ -13,7 +13,7 @@ from pathlib import Path
 
 from autoresearch import acceptance, brief, git, private, proposers, strategies
 from autoresearch.books import CheckOrder, Options, Parts, SetOrder
-from autoresearch.contracts import Ledger, Settings
+from autoresearch.contracts import Ledger, Proposer, Settings
 from autoresearch.errors import SetupError
 from autoresearch.git import Entry
 from autoresearch.guards import Bound
@@ -30,6 +30,7 @@ from autoresearch.runners.local import Reading, Surroundings, classify
 from autoresearch.shares import Share, Shares, Wanted, most_slots
 from autoresearch.taskfile import FILE, Guard, Scope, Task
 from autoresearch.taskfile.schema import LOCK_FILES
+from autoresearch.taskfile.schema import Proposer as Table
 from autoresearch.taskfile.times import is_exclusive, is_time
 from autoresearch.tripwires import Decoys, counts_reads, named_in, secret_at
 from autoresearch.walls import Walls, refuse_missing
@@ -247,29 +248,33 @@ class Assembly:
         return setup
 
     def parts(self, supervisor: Supervisor, workspace: GitWorkspace) -> Parts:
-        task, python = self.task, self.run.python
-        table = task.proposer[0]
+        task = self.task
         if str(self.paths.project) not in sys.path:
             sys.path.insert(0, str(self.paths.project))  # for proposers named module:Class
-        proposer = proposers.make(
-            table.kind,
-            supervisor=supervisor,
-            command=table.command,
-            args=table.args,
-            python=python,
-            env=task.evaluate.env,
-            timeout_s=table.timeout,
-            confinement=self._around_proposals(),
-            scope=scope_of(task),
-            mask=self.mask,
-        )
+        mix = {name: self._proposer(table, supervisor) for name, table in mixed(task).items()}
         return Parts(
             self.ledger,
             workspace,
             self.runner(supervisor),
-            proposer,
+            next(iter(mix.values())),
             strategies.make(task.strategy.kind),
             acceptance.make(task.acceptance.kind),
+            mix,
+        )
+
+    def _proposer(self, table: Table, supervisor: Supervisor) -> Proposer:
+        return proposers.make(
+            table.kind,
+            supervisor=supervisor,
+            table=table,
+            command=table.command,
+            args=table.args,
+            python=self.run.python,
+            env=self.task.evaluate.env,
+            timeout_s=table.timeout,
+            confinement=self._around_proposals(table),
+            scope=scope_of(self.task),
+            mask=self.mask,
         )
 
     async def found_for_proposals(self, supervisor: Supervisor) -> Found:
@@ -281,11 +286,11 @@ class Assembly:
             self._found_for_proposals = found
         return self._found_for_proposals
 
-    def _around_proposals(self) -> Confinement:
+    def _around_proposals(self, table: Table) -> Confinement:
         if self._found_for_proposals is None:
             return OPEN
         closed = closed_to_evaluations(self.location, self._cache)
-        return self.walls.proposal(self._found_for_proposals, self.task.proposer[0], closed=closed, slots=self._slots[0])
+        return self.walls.proposal(self._found_for_proposals, table, closed=closed, slots=self._slots[0])
 
     async def tidy(self, supervisor: Supervisor) -> list[str]:
         """Clean up what evaluations of a session that was killed left outside their process trees."""
@@ -350,6 +355,15 @@ def refuse_inputs(project: Path, task: Task, files: Mapping[str, Entry] | None =
     for key, names in (("inputs", task.evaluate.inputs), ("copy", task.evaluate.copies)):
         inside, _ = inputs.resolve(project, names, key=key)
         between(inside, prefix, files or {}, key=key)
+
+
+def mixed(task: Task) -> dict[str, Table]:
+    """The proposers of a task by the names that plans and the ledger have for them: the kind, numbered where it comes again."""
+    found: dict[str, Table] = {}
+    for table in task.proposer:
+        again = sum(name.rpartition("-")[0] == table.kind or name == table.kind for name in found)
+        found[f"{table.kind}-{again + 1}" if again else table.kind] = table
+    return found
 
 
 def wanted(task: Task) -> Wanted:

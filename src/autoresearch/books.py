@@ -126,7 +126,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The implementations behind the contracts."""
+    """The implementations behind the contracts.
+
+    Attributes:
+        proposer: the first of a mix, and who proposes where nobody else is named; `mix` has all of them by name.
+    """
 
     ledger: Ledger
     workspace: Workspace
@@ -134,6 +138,11 @@ class Parts:
     proposer: Proposer
     strategy: Strategy
     acceptance: Acceptance
+    mix: Mapping[str, Proposer] = field(default_factory=dict)
+
+    def who(self, name: str) -> Proposer:
+        """The proposer that a plan names; the first where the mix has none of that name any more."""
+        return self.mix.get(name, self.proposer)
 
 
 def method_note(method: Method) -> Event:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from autoresearch.errors import UnknownName
 from autoresearch.history import History, View
 from autoresearch.records import (
+    Allowance,
     Bind,
     Candidate,
     ChainedEvent,
@@ -34,6 +35,7 @@ from autoresearch.records import (
     RunRecord,
     State,
     Step,
+    Trial,
     Which,
 )
 
@@ -49,6 +51,11 @@ class Brief:
         view: the decided experiments as of this ask; `view.pending` those under way before it.
         render: makes `text`, the prompt in plain language, for proposers that read.
         seed: for this experiment's own random generator.
+        mutation, escalation: as the plan has them.
+        allowance: what this proposal may spend, what earlier attempts at it have spent taken off.
+        trial: tries out what a draft holds now, as `quick`, `checks` or `all`, in an evaluation's place with its walls,
+            devices and locks; None where nothing can be tried.
+        say: tells the live view what goes on.
     """
 
     n: int
@@ -61,6 +68,11 @@ class Brief:
     timeout_s: float
     slot: int = 0
     render: Callable[[Brief], str] = field(default=lambda brief: "", repr=False)
+    mutation: str = ""
+    escalation: str = ""
+    allowance: Allowance = field(default_factory=Allowance)
+    trial: Callable[[Draft, str], Awaitable[Trial]] | None = field(default=None, repr=False)
+    say: Callable[[str], None] = field(default=lambda words: None, repr=False)
 
     @property
     def text(self) -> str:
@@ -119,11 +131,67 @@ class Proposer(Protocol):
 
     Raises (from `propose`):
         Exhausted: there is nothing left to propose; the run ends.
+        ProposerUnfit: it will never work on this task as it is set up; the run ends.
+        ProposerWaits: its model cannot be had now; it is asked again later, for the same experiment.
     """
 
     name: str
 
     async def propose(self, brief: Brief, draft: Any) -> Proposal: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A paid proposer was tried out: it answers.
+
+    Attributes:
+        words: what answers, as `claude 2.1.197, claude-sonnet-4-5`.
+        cost_usd, tokens: what trying it cost.
+    """
+
+    words: str
+    cost_usd: float = 0.0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would be run for a proposal; secrets are covered."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    words: str = ""
+
+
+class Paid(Proposer, Protocol):
+    """A proposer with a model behind it, which somebody pays for: it never runs without a wall of money or tokens.
+
+    Attributes:
+        writes_code: it is true of all of them (see `consent`).
+        model: as the task names it; `` for the program's own default.
+    """
+
+    writes_code: bool
+    model: str
+
+    def pays(self) -> str:
+        """Who pays, in words: the variable with the key, a subscription, nobody."""
+
+    def priced(self) -> bool:
+        """Whether its tokens can be turned into money."""
+
+    def usual(self) -> tuple[float | None, int]:
+        """What a proposal costs at a guess, before there are any: USD (None without a price), tokens."""
+
+    async def ready(self, folder: Path) -> Ready:
+        """Ask the model for one word, with `folder` for whatever that needs.
+
+        Raises:
+            ProposerUnfit: a wrong key, an unknown model, a program that is not there; says what to do.
+            ProposerWaits: it cannot be had now.
+        """
+
+    def preview(self, brief: Brief) -> Preview: ...
 
 
 class Strategy(Protocol):

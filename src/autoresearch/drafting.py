@@ -12,7 +12,7 @@ import anyio
 
 from autoresearch.bench import fault_ending
 from autoresearch.books import Books, Ended
-from autoresearch.contracts import Brief, Draft, Known
+from autoresearch.contracts import Brief, Draft, Known, Proposer
 from autoresearch.errors import DiskFault, Exhausted, ProposerUnfit, Refused, RepositoryError, RunnerLost, SetupError
 from autoresearch.records import Candidate, Edits, Event, Experiment, Kind, Proposal, State, Verdict
 from autoresearch.sight import Seen, Sight
@@ -37,10 +37,11 @@ class Drafting:
         async with self._slots.take() as slot:
             if (wall := self._books.spending.money_spent()) is not None:
                 raise Ended(wall)
-            e, proposer = self._books.experiment(n), self._books.parts.proposer
+            e = self._books.experiment(n)
+            proposer = self._books.parts.who(e.asked)
             draft = self._books.parts.workspace.draft(slot, self._books.candidate(e.parents[0]), self._books.folder(n))
             self._books.watch("proposing", {"n": n, "slot": slot, "proposer": proposer.name})
-            proposal = self._books.options.mask.hide(await self._ask_proposer(e, slot, draft), draft)
+            proposal = self._books.options.mask.hide(await self._ask_proposer(e, proposer, slot, draft), draft)
         if proposal.cost_usd or proposal.tokens:
             draft.spend(proposal.cost_usd, proposal.tokens)
         cost_usd, tokens = draft.spent()
@@ -58,6 +59,10 @@ class Drafting:
             "settings": dict(proposal.settings),
             "content": content,
             "touched": [*draft.touched(), *self._named(proposal.content)],
+            "hypothesis": one_line(proposal.hypothesis, 500),
+            "expected": proposal.expected,
+            "model": proposal.model,
+            "turns": proposal.turns,
         }
         needed = {key: value for key, value in body.items() if value or key == "description"}
         self._books.append(Event("proposed", n, needed), durable=bool(cost_usd or tokens))  # what was paid for is on disk
@@ -79,12 +84,12 @@ class Drafting:
         self._books.append(Event("proposed", n, body | settings))
         return True
 
-    async def _ask_proposer(self, e: Experiment, slot: int, draft: Draft) -> Proposal:
+    async def _ask_proposer(self, e: Experiment, proposer: Proposer, slot: int, draft: Draft) -> Proposal:
         """Whatever goes wrong in a proposer is a failed proposal."""
         limit_s = self._books.options.proposal_timeout_s
         try:
             with anyio.fail_after(limit_s + 10):  # a proposer that holds its own limit says more
-                proposal = await self._books.parts.proposer.propose(self._brief(e, slot), draft)
+                proposal = await proposer.propose(self._brief(e, proposer, slot), draft)
             if proposal.content is None and proposal.failure is None:
                 return _collected(proposal, draft)
             return proposal
@@ -100,8 +105,8 @@ class Drafting:
         except (Exception, SystemExit) as error:  # the experiment's edge: it becomes the verdict's words
             return Proposal(failure=("proposer_crash", describe(error)))
 
-    def _brief(self, e: Experiment, slot: int) -> Brief:
-        settings, exact = self._books.options.settings, getattr(self._books.parts.proposer, "exact", False)
+    def _brief(self, e: Experiment, proposer: Proposer, slot: int) -> Brief:
+        settings, exact = self._books.options.settings, getattr(proposer, "exact", False)
         view = Sight(self._books.history, e.n - self._books.options.lag, exact=exact, seen=self._seen)
         return Brief(
             n=e.n,
@@ -114,6 +119,8 @@ class Drafting:
             timeout_s=self._books.options.proposal_timeout_s,
             slot=slot,
             render=self._books.options.brief,
+            mutation=e.mutation,
+            escalation=e.escalation,
         )
 
     def _named(self, content: Edits | State | None) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ AutoresearchError            exit code 2 unless a class says otherwise
 ├── OwnedElsewhere           another process owns the run (exit code 4)
 ├── DiskFault                no space left, read-only or failing storage (exit code 1)
 ├── RunnerLost               the process that supervises evaluations is gone; the evaluation is done again
+├── ProposerWaits            a proposer's model cannot be had now: rate limit or outage; it is asked again later
 ├── Refused                  a proposal that cannot become a candidate: carries the reason code of its verdict
 └── Exhausted                a proposer has nothing left to propose: the run ends
 """
@@ -56,6 +57,19 @@ class UnknownName(SetupError):
 
 class ProposerUnfit(SetupError):
     """A proposer cannot work on this task at all; the message says what to mend."""
+
+
+class ProposerWaits(AutoresearchError):
+    """A proposer's model cannot be had now; nothing is wrong with the set-up.
+
+    Attributes:
+        reason: `rate_limit` or `outage`.
+        retry_after_s: after how many seconds it can be had again, where the answer said so.
+    """
+
+    def __init__(self, reason: str, words: str, retry_after_s: float | None = None) -> None:
+        super().__init__(words)
+        self.reason, self.words, self.retry_after_s = reason, words, retry_after_s
 
 
 class RulerChanged(AutoresearchError):

@@ -36,6 +36,7 @@ def measured_body(m: Measurement) -> dict[str, Any]:
     body: dict[str, Any] = {key: getattr(m, key) for key in _MEASURED}
     body |= {"of": m.of, "outcome": m.outcome.value, "values": dict(m.values), "log": m.log, "words": m.words}
     body |= {"touched": list(m.touched)} if m.touched else {}
+    body |= {"cost_usd": m.cost_usd} if m.cost_usd else {}
     return {key: value for key, value in body.items() if value not in ("", None)}
 
 
@@ -58,7 +59,14 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
     body = event.body
     assert event.n is not None
     if event.kind == "asked":
-        return Experiment(n=event.n, parents=tuple(body["parents"]), operation=intern(body["operation"]))
+        return Experiment(
+            n=event.n,
+            parents=tuple(body["parents"]),
+            operation=intern(body.get("operation", "")),
+            asked=intern(body.get("proposer", "")),
+            mutation=intern(body.get("mutation", "")),
+            escalation=intern(body.get("escalation", "")),
+        )
     assert experiment is not None, f"{event.kind} of experiment {event.n} without asked"
     match event.kind:
         case "proposed":
@@ -77,6 +85,10 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
                 settings=body.get("settings", _NO_SETTINGS),
                 origin=body.get("origin"),
                 touched=tuple(body.get("touched", ())),
+                hypothesis=body.get("hypothesis", ""),
+                expected=body.get("expected"),
+                model=intern(body.get("model", "")),
+                turns=body.get("turns", 0),
             )
         case "frozen":
             return replace(
@@ -211,7 +223,10 @@ class History:
     def take_note(self, event: ChainedEvent) -> None:
         """Notes that mean something for the experiments."""
         what = event.body.get("what")
-        if what == "checked":
+        if what == "spent":  # besides proposals and evaluations, as trying out a log-in
+            self.cost_usd += event.body["cost_usd"]
+            self.tokens += event.body["tokens"]
+        elif what == "checked":
             self.checked = len(self.line)
         elif what == "lost":
             for n in event.body["experiments"]:
@@ -229,6 +244,7 @@ class History:
             self.experiments[n] = experiment
         if event.kind == "measured":
             self.evaluations += 1
+            self.cost_usd += experiment.measurements[-1].cost_usd
         elif event.kind == "proposed":
             self.cost_usd += experiment.cost_usd
             self.tokens += experiment.tokens

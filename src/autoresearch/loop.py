@@ -36,12 +36,20 @@ from autoresearch.records import (
     Gain,
     Kind,
     Measure,
+    Plan,
     Request,
     Step,
     Verdict,
 )
 from autoresearch.text import one_line
 from autoresearch.upkeep import Upkeep
+
+
+def _asked(plan: Plan) -> dict[str, Any]:
+    """A plan as the body of an event."""
+    body = {"parents": list(plan.parents), "operation": plan.operation, "proposer": plan.proposer}
+    body |= {"mutation": plan.mutation, "escalation": plan.escalation}
+    return {key: value for key, value in body.items() if value or key == "parents"}
 
 
 class Loop:
@@ -172,7 +180,7 @@ class Loop:
             if ending is not None and not self._is_ordered():
                 return ending
             plan = self.parts.strategy.ask(n, self.history.as_of(n - self.options.lag))
-            self.books.append(Event("asked", n, {"parents": list(plan.parents), "operation": plan.operation}))
+            self.books.append(Event("asked", n, _asked(plan)))
             self._start(tasks, n)
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -82,6 +83,9 @@ class Proposal:
         failure: reason code `proposer_…` and words when no usable change came.
         notes: one line each about what was dropped on the way.
         settings: constants that a search set, by name; its memory of what it tried.
+        hypothesis: why it should be better, in the proposer's words; `expected` by which change of the metric, relative to
+            the incumbent's value and with its sign (-0.01 is one per cent down), None where it expects nothing.
+        model: what wrote it, as its program names it; `turns` how many answers of the model it took.
     """
 
     description: str = ""
@@ -91,6 +95,62 @@ class Proposal:
     failure: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    hypothesis: str = ""
+    expected: float | None = None
+    model: str = ""
+    turns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a model took and gave.
+
+    Attributes:
+        input: read anew, without what came from a cache or was written to it; `cached` read from a cache, `written` to it.
+        output: with what it thought.
+    """
+
+    input: int = 0
+    cached: int = 0
+    written: int = 0
+    output: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.input + self.cached + self.written + self.output
+
+    def __add__(self, other: Usage) -> Usage:
+        mine, others = (
+            (self.input, self.cached, self.written, self.output),
+            (other.input, other.cached, other.written, other.output),
+        )
+        return Usage(*(a + b for a, b in zip(mine, others, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one proposal may spend: its own caps, and never more than is left of the run's budget.
+
+    Attributes:
+        turns: answers of a model.
+    """
+
+    cost_usd: float = math.inf
+    tokens: float = math.inf
+    turns: int = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of trying out a proposal that is not finished: a quick test, checks, or the task's command.
+
+    Attributes:
+        words: what failed, or what passed; `output` the last lines of what was printed, covered.
+    """
+
+    passed: bool
+    words: str
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +196,7 @@ class Measurement:
         peak_mb: peak memory of the process tree in MB, and in `memory_from` how it was found out.
         log: the log's path relative to the run's folder.
         touched: what it did with the decoys that is harmless by itself.
+        cost_usd: what the evaluation reported to have cost.
     """
 
     of: int
@@ -155,6 +216,7 @@ class Measurement:
     log: str = ""
     words: str = ""
     touched: tuple[str, ...] = ()
+    cost_usd: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -312,6 +374,9 @@ class Experiment:
         lines: how many lines the present candidate adds to what it stands on, negative if it takes more away.
         touched: what its proposer did with the decoys that is harmless by itself.
         flags: what stands out in the present candidate's diff against what it stands on.
+        asked: which proposer of a mix was asked, `` for the first; `proposer` is who answered.
+        mutation: the named kind of change that was suggested; `escalation` how far a plateau had changed the question.
+        hypothesis, expected, model, turns: as the proposal says.
     """
 
     n: int
@@ -344,6 +409,13 @@ class Experiment:
     lines: int | None = None
     touched: tuple[str, ...] = ()
     flags: tuple[Flag, ...] = ()
+    asked: str = ""
+    mutation: str = ""
+    escalation: str = ""
+    hypothesis: str = ""
+    expected: float | None = None
+    model: str = ""
+    turns: int = 0
 
     @property
     def stands_on(self) -> int:
@@ -456,10 +528,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a strategy decides for an experiment: its parents and the operation."""
+    """What a strategy decides for an experiment: its parents and the operation.
+
+    Attributes:
+        proposer: who is asked, by its name in the mix; `` is the first.
+        mutation: the named kind of change that is suggested, `` for none.
+        escalation: how far a plateau changes the question: ``, other, bold, fresh, restart.
+    """
 
     parents: tuple[int, ...]
     operation: str = "improve"
+    proposer: str = ""
+    mutation: str = ""
+    escalation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -604,3 +685,5 @@ class Readout:
     words: str = ""
     limit_by: str = ""  # what holds the memory limit
     touched: tuple[str, ...] = ()  # what it did with the decoys that is harmless by itself
+    cost_usd: float = 0.0  # as the evaluation reports it
+    output: str = ""  # of a trial: the last lines that it printed

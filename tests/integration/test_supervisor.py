@@ -94,6 +94,25 @@ def wait_for(condition: Callable[[], object], limit_s: float = 20.0) -> float:
     return time.monotonic() - began
 
 
+def test_whoever_reads_along_sees_standard_output_alone_as_it_comes_and_covered(project: Path) -> None:
+    events, seen = project / "events", []
+
+    async def read_along(supervisor: Supervisor) -> None:
+        code = "echo one; echo secret-key; echo aside >&2; read wait < fifo; echo two"
+        os.mkfifo(project / "fifo")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(supervisor.run, shell(project, code, events=events, masked=[("secret-key", "***")]))
+            with anyio.fail_after(20):
+                while not events.is_file() or b"***" not in events.read_bytes():
+                    await anyio.sleep(0.01)
+            seen.append(events.read_text())
+            await anyio.to_thread.run_sync(lambda: (project / "fifo").write_text("go\n"))
+
+    with_supervisor(read_along)
+    assert seen == ["one\n***\n"]
+    assert events.read_text() == "one\n***\ntwo\n"
+
+
 # -- how a job ends ----------------------------------------------------------------------------------------------------
 
 

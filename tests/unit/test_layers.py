@@ -41,7 +41,20 @@ FACES = {
 LOOP = {"loop", "books", "bench", "upkeep", "comeback", "errands", "budget", "slots", "guards", "prospects", "drafting"}
 LOOP |= {"admission", "plausible", "review", "gate"}
 SIBLINGS = {"strategies", "proposers", "acceptance", "runners", "workspace", "ledger"}
-TOOLS = {"detect", "process", "git", "sandbox", "machine", "inhibit", "lock", "paths", "shares", "exclusive", "tripwires"}
+TOOLS = {
+    "detect",
+    "process",
+    "git",
+    "sandbox",
+    "machine",
+    "inhibit",
+    "lock",
+    "paths",
+    "shares",
+    "exclusive",
+    "tripwires",
+    "prices",
+}
 GROUND = {
     "taskfile",
     "records",

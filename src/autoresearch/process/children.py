@@ -51,6 +51,7 @@ class Job:
     hidden: Sequence[Path] = ()  # paths in whose place nothing is seen
     sandbox: Sandbox | None = None
     limits: Limits = UNLIMITED
+    events: Path | None = None  # all of standard output as it comes, covered like the log, for whoever reads along
     log_limit: int = LOG_LIMIT
     keep: int = KEEP_LIMIT
 
@@ -174,6 +175,7 @@ class Supervisor:
             "env": {**job.env, "AUTORESEARCH_MARK": mark},
             "stdin": str(job.stdin) if job.stdin else None,
             "log": str(job.log) if job.log else None,
+            "events": str(job.events) if job.events else None,
             "log_limit": job.log_limit,
             "keep": job.keep,
             "timeout_s": job.timeout_s,

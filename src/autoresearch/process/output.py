@@ -9,6 +9,7 @@ import os
 import re
 
 TAIL = 1 << 15
+EVENTS_LIMIT = 1 << 30  # of what somebody reads along
 
 
 class Cover:
@@ -49,16 +50,17 @@ class Cover:
 class Output:
     """One job's two output streams: a log with a limit, all of standard output up to a limit, a tail of both.
 
-    What must not be seen is covered in log and tail; standard output itself is kept as it came.
+    What must not be seen is covered in log, events and tail; standard output itself is kept as it came.
     """
 
-    def __init__(self, log: str | None, limit: int, keep: int, masked: list[list[str]]) -> None:
+    def __init__(self, log: str | None, limit: int, keep: int, masked: list[list[str]], *, events: str | None = None) -> None:
         self._covers = (Cover(masked), Cover(masked))
         self.stdout, self.tail = bytearray(), bytearray()
         self.stdout_bytes = self.logged = self.left_out = 0
         self.fault = ""
         self._limit, self._keep = limit, keep
-        self._fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600) if log else -1
+        self._fd = _new(log)
+        self._events, self._passed_on = _new(events), 0
 
     def take(self, data: bytes, *, is_stdout: bool) -> None:
         if is_stdout:
@@ -66,7 +68,10 @@ class Output:
             self.stdout += data
             if len(self.stdout) > 2 * self._keep:
                 del self.stdout[: -self._keep]
-        self._show(self._covers[is_stdout].feed(data))
+        shown = self._covers[is_stdout].feed(data)
+        self._show(shown)
+        if is_stdout:
+            self._pass_on(shown)
 
     def _show(self, data: bytes) -> None:
         self.tail += data
@@ -76,21 +81,37 @@ class Output:
         self._write(data[:room] if room > 0 else b"")
         self.left_out += max(0, len(data) - max(0, room))
 
+    def _pass_on(self, data: bytes) -> None:
+        if self._passed_on + len(data) <= EVENTS_LIMIT:
+            self._passed_on += len(data)
+            self._put(self._events, data)
+
     def _write(self, data: bytes) -> None:
-        if self._fd < 0 or not data or self.fault:
-            return
         self.logged += len(data)
+        self._put(self._fd, data)
+
+    def _put(self, fd: int, data: bytes) -> None:
+        if fd < 0 or not data or self.fault:
+            return
         try:
             while data:
-                data = data[os.write(self._fd, data) :]
+                data = data[os.write(fd, data) :]
         except OSError as error:
             self.fault = f"cannot write the log: {error.strerror}"
 
     def close(self) -> None:
-        for cover in self._covers:
-            self._show(cover.feed(b"", last=True))
+        for is_stdout, cover in enumerate(self._covers):
+            shown = cover.feed(b"", last=True)
+            self._show(shown)
+            if is_stdout:
+                self._pass_on(shown)
         if self.left_out and self._fd >= 0:
             tail = bytes(self.tail[-TAIL:])
             self._write(b"\n[... %d bytes left out; the last %d follow ...]\n" % (self.left_out, len(tail)) + tail)
-        if self._fd >= 0:
-            os.close(self._fd)
+        for fd in (self._fd, self._events):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _new(path: str | None) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600) if path else -1

@@ -4,7 +4,7 @@ Run as a program of its own (`python -I -S supervisor.py FD PID`), small and sin
 forks of eight megabytes. It hears requests on a socket, one JSON object each with its length before it:
 
     {"op": "start", "id": 1, "token": to be repeated in the answer, "argv": [...], "cwd": "...", "env": {...},
-     "stdin": path, "log": path, "log_limit": bytes,
+     "stdin": path, "log": path, "log_limit": bytes, "events": path for standard output or null,
      "keep": bytes of standard output kept, "timeout_s": 60.0, "grace_s": 2.0, "readonly": [paths],
      "mounts": [["overlay", at, options], ["bind", at, source, "ro" or "rw"]], "masked": [[text, cover]],
      "memory_mb": limit or null, "cpus": [numbers], "locked": its mounts stay as they are,
@@ -59,7 +59,13 @@ class LiveJob:
         self.id: int = request["id"]
         self.request, self.namespaces, self.group, self.bound = request, namespaces, group, bound
         self.mark: str = request["env"].get("AUTORESEARCH_MARK", "")
-        self.output = output.Output(request.get("log"), request["log_limit"], request["keep"], request.get("masked", []))
+        self.output = output.Output(
+            request.get("log"),
+            request["log_limit"],
+            request["keep"],
+            request.get("masked", []),
+            events=request.get("events"),
+        )
         self.memory_mb: float | None = request.get("memory_mb")
         self.over_memory = False
         self.peak_mb = 0.0

@@ -32,6 +32,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "held_out": schema.HeldOut,
     "proposer": schema.Proposer,
     "strategy": schema.Strategy,
+    "brief": schema.Brief,
     "review": schema.Review,
     "budget": schema.Budget,
     "run": schema.Run,
@@ -86,8 +87,6 @@ def parse(text: str) -> Task:
     for key in _LISTS:
         if isinstance(data.get(key), Mapping):
             data[key] = [data[key]]
-    if len(data.get("proposer", [])) > 1:
-        raise _mistake(text, ("proposer", 1, "kind"), "several [[proposer]] tables", "one: a mix is not available yet")
     try:
         task = Task.model_validate(data)
     except ValidationError as error:

@@ -11,29 +11,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from autoresearch.taskfile.scope import is_pattern, matches
 from autoresearch.taskfile.units import Effect, effect, seconds, size
 
-LATER = frozenset(
-    [
-        "proposer.model",
-        "proposer.effort",
-        "proposer.base_url",
-        "proposer.api_key_env",
-        "proposer.login",
-        "proposer.agent_config",
-        "proposer.may_run",
-        "proposer.fixes",
-        "proposer.fallback",
-        "proposer.max_turns",
-        "proposer.max_tokens",
-        "proposer.max_cost_usd",
-        "proposer.share",
-        "strategy.tune_after_keep",
-        "brief",
-    ]
-)
+LATER: frozenset[str] = frozenset()
 """Keys of the design that this version knows and refuses by name."""
 
 LATER_VALUES: dict[str, frozenset[str]] = {
-    "proposer.kind": frozenset(["claude", "codex", "gemini", "opencode", "pi", "llm"]),
     "strategy.kind": frozenset({"tree", "islands"}),
     "metric.name": frozenset({"gpu_mb"}),
     "guard.name": frozenset({"gpu_mb"}),
@@ -78,6 +59,19 @@ def _endpoints(value: Any) -> Any:
 
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")  # a name or an IPv4 address
+
+
+def _share(value: Any) -> Any:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", str(value).strip())
+    if found is None or not 0 <= float(found[1]) <= 100:
+        raise ValueError('expected a part of the whole from "0%" to "100%"')
+    return float(found[1]) / 100
+
+
+def _mutation(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", value):
+        raise ValueError("expected a name of small letters, digits and underscores")
+    return value
 
 
 def _flags(value: str) -> str:
@@ -227,8 +221,31 @@ class HeldOut(_Table):
     private: list[str] = []
 
 
+class Price(_Table):
+    """USD for a million tokens of a model that no price list knows."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached: float | None = Field(default=None, ge=0)  # None: as input
+
+
 class Proposer(_Table):
     kind: str = "knobs"
+    share: float = Field(default=1.0, gt=0)
+    model: str = ""
+    effort: str = ""
+    base_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    api_key_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    price: Price | None = None
+    login: Literal["auto", "api_key", "subscription"] = "auto"
+    agent_config: Literal["none", "user"] = "none"
+    may_run: Literal["none", "quick", "checks", "all"] = "quick"
+    fixes: int = Field(default=1, ge=0)
+    edits: Literal["tools", "blocks"] = "tools"
+    fallback: str = ""
+    max_turns: int = Field(default=40, ge=1)
+    max_tokens: int = Field(default=500_000, ge=1)
+    max_cost_usd: float = Field(default=1.0, gt=0)
     command: str = ""
     args: list[str] = []
     timeout: Seconds = 900.0
@@ -239,6 +256,14 @@ class Proposer(_Table):
 
 class Strategy(_Table):
     kind: str = "greedy"
+    tune_after_keep: Annotated[float, BeforeValidator(_share)] = 0.0
+
+
+class Brief(_Table):
+    tokens: int = Field(default=8000, ge=500)
+    template: str = ""
+    append: str = ""
+    mutations: dict[Annotated[str, AfterValidator(_mutation)], str] = {}
 
 
 class Review(_Table):
@@ -273,6 +298,7 @@ class Task(_Table):
     held_out: HeldOut | None = None
     proposer: list[Proposer] = [Proposer()]
     strategy: Strategy = Strategy()
+    brief: Brief = Brief()
     review: Review = Review()
     budget: Budget = Budget()
     run: Run = Run()
