@@ -117,26 +117,31 @@ KEYS: list[tuple[str, str, bool]] = [
     ("held_out", 'private = ["holdout.py", "data/test/**"]', True),
     ("proposer", 'kind = "knobs"', True),
     ("proposer", 'kind = "mine:Proposer"', True),
-    *[("proposer", f'kind = "{kind}"', False) for kind in ("claude", "codex", "gemini", "opencode", "pi", "llm")],
-    *[("proposer", f'{key} = ""', False) for key in ("model", "effort", "base_url", "api_key_env", "fallback")],
+    *[("proposer", f'kind = "{kind}"', True) for kind in ("claude", "codex", "gemini", "opencode", "pi", "llm")],
+    *[("proposer", f'{key} = ""', True) for key in ("model", "effort", "base_url", "api_key_env", "fallback")],
+    ("proposer", 'base_url = "http://127.0.0.1:11434/v1"', True),
+    ("proposer", 'api_key_env = "MY_KEY"', True),
+    ("proposer", "price = { input = 3.0, output = 15.0 }", True),
+    *[("proposer", f'edits = "{form}"', True) for form in ("tools", "blocks")],
     ("proposer", "args = []", True),
     ("proposer", 'inputs = ["~/tools"]', True),
     ("proposer", 'network = "off"', True),
     *[("proposer", f'sandbox = "{kind}"', True) for kind in ("auto", "own", "none")],
-    ("proposer", "share = 0.5", False),
-    ("proposer", 'login = "auto"', False),
-    ("proposer", 'agent_config = "none"', False),
-    ("proposer", 'may_run = "quick"', False),
-    ("proposer", "fixes = 1", False),
+    ("proposer", "share = 0.5", True),
+    *[("proposer", f'login = "{login}"', True) for login in ("auto", "api_key", "subscription")],
+    *[("proposer", f'agent_config = "{whose}"', True) for whose in ("none", "user")],
+    *[("proposer", f'may_run = "{what}"', True) for what in ("none", "quick", "checks", "all")],
+    ("proposer", "fixes = 1", True),
     ("proposer", 'timeout = "15m"', True),
-    ("proposer", "max_turns = 40", False),
-    ("proposer", "max_tokens = 500000", False),
-    ("proposer", "max_cost_usd = 1.0", False),
+    ("proposer", "max_turns = 40", True),
+    ("proposer", "max_tokens = 500000", True),
+    ("proposer", "max_cost_usd = 1.0", True),
     ("strategy", 'kind = "greedy"', True),
     ("strategy", 'kind = "tree"', False),
     ("strategy", 'kind = "islands"', False),
-    ("strategy", 'tune_after_keep = "0%"', False),
-    *[("brief", line, False) for line in ("tokens = 8000", 'template = ""', 'append = ""')],
+    ("strategy", 'tune_after_keep = "0%"', True),
+    *[("brief", line, True) for line in ("tokens = 8000", 'template = ""', 'append = ""')],
+    ("brief", 'mutations = { quantise = "Use fewer bits." }', True),
     *[("review", line, True) for line in ("hold = []", 'hold = ["tests", "network"]', "human = false")],
     ("budget", "experiments = 100", True),
     ("budget", 'time = "8h"', True),
@@ -177,17 +182,39 @@ def test_key_of_a_later_version_is_refused_by_name_and_line(table: str, line: st
     key = line.split(" =")[0]
     words = mistake(text)
     assert LATER in words
-    whole_table = table in ("gate", "held_out", "brief", "review")
-    assert (table if whole_table else f"{table}.{key}") in words
-    expected = text.splitlines().index(f"[{table}]" if whole_table else line) + 1
-    assert words.startswith(f"{FILE}:{expected}: ")
+    assert f"{table}.{key}" in words
+    assert words.startswith(f"{FILE}:{text.splitlines().index(line) + 1}: ")
 
 
-def test_mix_of_proposers_is_refused_by_name() -> None:
-    words = mistake(MINIMAL + '[[proposer]]\nkind = "knobs"\n[[proposer]]\nkind = "knobs"\n')
-    assert "several [[proposer]] tables" in words
-    assert "not available yet" in words
+def test_mix_of_proposers_is_read_in_its_order() -> None:
+    task = parse(MINIMAL + '[[proposer]]\nkind = "claude"\nshare = 3\n[[proposer]]\nkind = "knobs"\n')
+    assert [(table.kind, table.share) for table in task.proposer] == [("claude", 3.0), ("knobs", 1.0)]
     assert parse(MINIMAL + '[[proposer]]\nkind = "knobs"\n').proposer[0].kind == "knobs"
+
+
+@pytest.mark.parametrize(("written", "part"), [("0%", 0.0), ("12.5%", 0.125), ("100%", 1.0)])
+def test_part_of_the_budget_is_read_as_a_fraction(written: str, part: float) -> None:
+    assert parse(with_line("strategy", f'tune_after_keep = "{written}"')).strategy.tune_after_keep == part
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "expected"),
+    [
+        ("strategy", 'tune_after_keep = "120%"', 'a part of the whole from "0%" to "100%"'),
+        ("strategy", "tune_after_keep = 0.1", 'a part of the whole from "0%" to "100%"'),
+        ("proposer", "share = 0", "greater than 0"),
+        ("proposer", "max_turns = 0", "greater than or equal to 1"),
+        ("proposer", 'login = "oauth"', "'auto', 'api_key' or 'subscription'"),
+        ("proposer", 'base_url = "localhost:8000"', "an address that begins with http:// or https://"),
+        ("proposer", 'api_key_env = "sk-123"', "a name of letters, digits and underscores"),
+        ("proposer", "price = { input = 3.0 }", "output"),
+        ("proposer", "price = { input = 3.0, output = 1.0, cahced = 1.0 }", "cached"),
+        ("brief", "tokens = 10", "greater than or equal to 500"),
+        ("brief", 'mutations = { "Big Step" = "x" }', "a name of small letters, digits and underscores"),
+    ],
+)
+def test_mistake_about_a_proposer_or_its_brief_says_what_is_expected(table: str, line: str, expected: str) -> None:
+    assert expected in mistake(with_line(table, line))
 
 
 def test_marked_region_is_refused_by_name() -> None:
@@ -496,6 +523,23 @@ LIVE = [
     ("proposer", 'inputs = ["tools"]'),
     ("proposer", 'network = "off"'),
     ("proposer", 'sandbox = "own"'),
+    *[("proposer", f'{key} = "x"') for key in ("model", "effort", "api_key_env", "fallback")],
+    ("proposer", 'base_url = "http://127.0.0.1:1"'),
+    ("proposer", "price = { input = 1, output = 2 }"),
+    ("proposer", "share = 2"),
+    ("proposer", 'login = "api_key"'),
+    ("proposer", 'agent_config = "user"'),
+    ("proposer", 'may_run = "all"'),
+    ("proposer", "fixes = 3"),
+    ("proposer", 'edits = "blocks"'),
+    ("proposer", "max_turns = 3"),
+    ("proposer", "max_tokens = 3"),
+    ("proposer", "max_cost_usd = 3"),
+    ("strategy", 'tune_after_keep = "10%"'),
+    ("brief", "tokens = 3000"),
+    ("brief", 'template = "brief.md.j2"'),
+    ("brief", 'append = "Be brief."'),
+    ("brief", 'mutations = { quantise = "Use fewer bits." }'),
     ("review", 'hold = ["tests"]'),
     ("review", "human = true"),
     ("budget", "experiments = 5"),

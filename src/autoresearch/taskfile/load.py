@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from autoresearch.errors import TaskError
 from autoresearch.taskfile import schema
-from autoresearch.taskfile.schema import LATER, LATER_VALUES, Task
+from autoresearch.taskfile.schema import LATER, Task
 from autoresearch.taskfile.scope import is_pattern
 
 FILE = "autoresearch.toml"
@@ -110,13 +110,10 @@ def _walk(data: Mapping[str, Any], path: tuple[str | int, ...] = ()) -> Iterator
 def _check_key(text: str, path: tuple[str | int, ...], value: Any) -> None:
     names = [p for p in path if isinstance(p, str)]
     dotted = ".".join(names)
-    if dotted in LATER or (isinstance(value, str) and value in LATER_VALUES.get(dotted, ())):
-        found = dotted if dotted in LATER else f"{dotted} = {value!r}"
+    if isinstance(value, str) and value in LATER.get(dotted, ()):
+        found = f"{dotted} = {value!r}"
         raise TaskError(f"{_place(text, path)}: {found} is not available in this version yet; remove it for now")
-    if len(names) == 1:
-        known = set(Task.model_fields) - {"instructions_text"} | {name for name in LATER if "." not in name}
-    else:
-        known = set(schema.keys(_MODELS[names[0]])) | {n.partition(".")[2] for n in LATER if n.startswith(names[0] + ".")}
+    known = set(schema.keys(_MODELS[names[0]])) if len(names) > 1 else set(Task.model_fields) - {"instructions_text"}
     if names[-1] not in known:
         near = difflib.get_close_matches(names[-1], sorted(known), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else f" Known here: {', '.join(sorted(known))}."
@@ -130,7 +127,7 @@ def _translate(text: str, error: ValidationError) -> TaskError:
     if first["type"] == "missing":
         return TaskError(f"{_place(text, path[:-1])}: {_dotted(path)} is missing")
     if first["type"] == "extra_forbidden":
-        known = ", ".join(schema.Resources.model_fields)  # the only table inside a table
+        known = ", ".join((schema.Price if path[0] == "proposer" else schema.Resources).model_fields)
         return TaskError(f"{_place(text, path)}: unknown key {_dotted(path)}, expected one of {known}")
     return _mistake(text, path, f"got {reprlib.repr(first['input'])}", _expected(first["type"], first["msg"]))
 

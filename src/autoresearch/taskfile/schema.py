@@ -1,4 +1,4 @@
-"""Every key of the task file, with its default. A key that is known and does not work yet is in `LATER`."""
+"""Every key of the task file, with its default. Values that are known and do not work yet are in `LATER`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from autoresearch.taskfile.scope import is_pattern, matches
 from autoresearch.taskfile.units import Effect, effect, seconds, size
 
-LATER: frozenset[str] = frozenset()
-"""Keys of the design that this version knows and refuses by name."""
-
-LATER_VALUES: dict[str, frozenset[str]] = {
+LATER: dict[str, frozenset[str]] = {
     "strategy.kind": frozenset({"tree", "islands"}),
     "metric.name": frozenset({"gpu_mb"}),
     "guard.name": frozenset({"gpu_mb"}),
 }
+"""Values of the design that this version knows and refuses by name."""
 
 LOCK_FILES = (
     *("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "requirements.txt", "pyproject.toml", "environment.yml"),
@@ -66,6 +64,12 @@ def _share(value: Any) -> Any:
     if found is None or not 0 <= float(found[1]) <= 100:
         raise ValueError('expected a part of the whole from "0%" to "100%"')
     return float(found[1]) / 100
+
+
+def _address(value: str) -> str:
+    if value and not re.fullmatch(r"https?://\S+", value):
+        raise ValueError("expected an address that begins with http:// or https://")
+    return value
 
 
 def _mutation(value: str) -> str:
@@ -234,7 +238,7 @@ class Proposer(_Table):
     share: float = Field(default=1.0, gt=0)
     model: str = ""
     effort: str = ""
-    base_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    base_url: Annotated[str, AfterValidator(_address)] = ""
     api_key_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
     price: Price | None = None
     login: Literal["auto", "api_key", "subscription"] = "auto"
