@@ -19,6 +19,8 @@ def _reporter(config: pytest.Config) -> pytest.TerminalReporter:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput"):
+        return  # one of several processes: the one that started them has all reports
     if session.config.getoption("--all") and _reporter(session.config).stats.get("skipped") and not session.exitstatus:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
