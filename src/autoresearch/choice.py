@@ -22,6 +22,7 @@ from autoresearch.history import gate_queries
 from autoresearch.project import Project, is_run_name
 from autoresearch.records import RunRecord
 from autoresearch.taskfile import FILE, Task
+from autoresearch.taskfile.schema import Proposer
 from autoresearch.workspace import survey
 
 
@@ -37,6 +38,7 @@ class Wish:
         refresh_after_s: after so long a pause the incumbent is measured again.
         order: kind and details of what the session is for alone: an order to the run, or `validate`.
         detached: works in the background.
+        proposer, model: who proposes in this session, in place of the task's own.
     """
 
     name: str | None = None
@@ -54,6 +56,18 @@ class Wish:
     refresh_after_s: float = REFRESH_AFTER_S
     order: tuple[str, Mapping[str, Any]] | None = None
     detached: bool = False
+    proposer: str = ""
+    model: str = ""
+
+
+def with_proposer(task: Task, wish: Wish) -> Task:
+    """The task with the proposer that a session wishes for: the task's table of that kind where it has one."""
+    if not wish.proposer and not wish.model:
+        return task
+    kind = wish.proposer or task.proposer[0].kind
+    table = next((t for t in task.proposer if t.kind == kind), Proposer(kind=kind))
+    table = table.model_copy(update={"model": wish.model}) if wish.model else table
+    return task.model_copy(update={"proposer": [table]})
 
 
 class Choice:

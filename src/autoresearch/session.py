@@ -20,7 +20,7 @@ from autoresearch.assembly import Assembly, refuse_inputs, scope_of, wanted
 from autoresearch.books import Errand, Options, Parts, Watch
 from autoresearch.budget import Budget, Ending
 from autoresearch.checkup.connections import unreached
-from autoresearch.choice import Choice, Wish, slots_of
+from autoresearch.choice import Choice, Wish, slots_of, with_proposer
 from autoresearch.errors import RepositoryError, SetupError, ungrouped
 from autoresearch.history import History
 from autoresearch.lock import OwnerLock
@@ -63,7 +63,7 @@ class Session:
 
     def _open(self, project: Project, wish: Wish, task: Task | None) -> None:
         self.project, self.wish = project, wish
-        self.task = task or load(project.folder)
+        self.task = with_proposer(task or load(project.folder), wish)
         check_fits(wanted(self.task), slots_of(self.task, self.wish)[0])
         refuse_inputs(project.folder, self.task)
         if str(project.folder) not in sys.path:
@@ -79,6 +79,7 @@ class Session:
             self.is_new, self.run = self._choice.make()
             self.before = self.run
             self._surroundings = Surroundings(project.folder, self.task.evaluate.inputs, self.ledger)
+            self.notices += self._not_the_tasks_own()
             self.notices += self._surroundings.busy() + self._one_at_a_time() + self._unreached()
             names = project.paths.run(self.run.run)
             opened.enter_context(OwnerLock(names.lock, self.run.run))
@@ -92,6 +93,14 @@ class Session:
                 self._record_restart()
             self._take_over()
             self._opened = opened.pop_all()
+
+    def _not_the_tasks_own(self) -> list[str]:
+        """That the proposer is this session's alone."""
+        wish, table = self.wish, self.task.proposer[0]
+        if not wish.proposer and not wish.model:
+            return []
+        model = f' and model = "{table.model}"' if wish.model else ""
+        return [f'in this session {table.kind} proposes; to stay with it write kind = "{table.kind}"{model} under [proposer]']
 
     def _one_at_a_time(self) -> list[str]:
         """That evaluations do not overlap, where several slots were asked for."""

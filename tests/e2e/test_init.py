@@ -443,6 +443,34 @@ def test_one_line_writes_the_task_and_goes(prompt: Path) -> None:
     assert (prompt / "autoresearch.toml").read_text() == text
 
 
+PROPOSER = """
+def propose(folder):
+    (folder / "prompt.txt").write_text("Hello there")
+    return "greet"
+"""
+
+
+def test_one_line_writes_the_proposer_that_it_names_into_the_task(prompt: Path) -> None:
+    (prompt / "mine.py").write_text(PROPOSER)
+    repository(prompt)
+    done = call(prompt, *LINE, "--proposer", "mine:propose")
+    assert "greet (better)" in done.stdout
+    assert 'kind = "mine:propose"' in (prompt / "autoresearch.toml").read_text()
+    assert "in this session" not in done.stdout
+
+
+def test_run_with_another_proposer_has_it_for_one_session(prompt: Path) -> None:
+    (prompt / "mine.py").write_text(PROPOSER)
+    repository(prompt)
+    call(prompt, *LINE)
+    before = (prompt / "autoresearch.toml").read_text()
+    done = call(prompt, "run", "--new", "-n", "1", "--proposer", "mine:propose")
+    assert 'in this session mine:propose proposes; to stay with it write kind = "mine:propose"' in done.stdout
+    assert "greet (better)" in done.stdout
+    assert (prompt / "autoresearch.toml").read_text() == before
+    assert "unknown proposer 'claud'" in call(prompt, "run", "--new", "--proposer", "claud", code=2).stderr
+
+
 def test_one_line_that_says_something_else_is_refused_by_key(prompt: Path) -> None:
     repository(prompt)
     call(prompt, *LINE)

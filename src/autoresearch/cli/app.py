@@ -147,6 +147,8 @@ def run(
     rebaseline: Annotated[
         bool, typer.Option("--rebaseline", help="Measure baseline and incumbent here and go on with those numbers.")
     ] = False,
+    proposer: Annotated[str, typer.Option(help="Who proposes, as claude, codex, gemini, llm, knobs.", show_default=False)] = "",
+    model: Annotated[str, typer.Option(help="The proposer's model.", show_default=False)] = "",
     edit: Edit = None,
     command: Evaluate = None,
     minimize: Annotated[str | None, typer.Option("--minimize", metavar="METRIC", help="This number, lower is better.")] = None,
@@ -188,9 +190,24 @@ def run(
         cache=cache,
         env=env,
     )
-    ensure_task(folder, given, asks=confirmer(yes) is not None)
+    wrote = ensure_task(folder, given, asks=confirmer(yes) is not None, proposer=proposer, model=model)
     flags = Flags(
-        name, experiments, time, until, proposals, evaluations, seed, new, start, include_dirty, detach, yes, json, rebaseline
+        name=name,
+        experiments=experiments,
+        time=time,
+        until=until,
+        proposals=proposals,
+        evaluations=evaluations,
+        seed=seed,
+        new=new,
+        start=start,
+        include_dirty=include_dirty,
+        detach=detach,
+        yes=yes,
+        json=json,
+        rebaseline=rebaseline,
+        proposer="" if wrote else proposer,
+        model="" if wrote else model,
     )
     raise typer.Exit(run_command(folder, flags))
 

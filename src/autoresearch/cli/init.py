@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from autoresearch import git
@@ -52,28 +53,33 @@ def write_task(folder: Path, given: Given, *, yes: bool, force: bool, run_it: bo
     _finish(files, _write(files, answers), asks, repository=repository)
 
 
-def ensure_task(folder: Path, given: Given, *, asks: bool = True) -> None:
+def ensure_task(folder: Path, given: Given, *, asks: bool = True, proposer: str = "", model: str = "") -> bool:
     """For `run`: write the task that flags speak of, or see that the one that is there says the same.
 
     Args:
         asks: somebody can say whether a plain folder is to become a repository.
+        proposer, model: written into a new task.
+    Returns:
+        Whether it was written.
     Raises:
         SetupError: too little was given for a new one, or the one that is there says something else.
         RepositoryError: a plain folder, and nobody to ask; nothing was written.
     """
     keys, folder = given.keys(), folder.resolve()
     if not keys:
-        return
+        return False
     if (folder / FILE).is_file():
         _same(folder, keys)
-        return
+        return False
     if not given.complete:
         raise SetupError(_ALL_THREE)
     files, questions = Files(folder), Questions(yes=True)
     if not asks:
         Project(folder).location(None)
-    written = _write(files, gather(files, given, questions, run_it=False))
+    table = {key: value for key, value in (("model", model), ("kind", proposer)) if value}
+    written = _write(files, gather(files, given, questions, run_it=False), table)
     questions.say(f"wrote {', '.join(written)}")
+    return True
 
 
 def _same(folder: Path, keys: dict[tuple[str, str], str | tuple[str, ...]]) -> None:
@@ -95,9 +101,15 @@ def _same(folder: Path, keys: dict[tuple[str, str], str | tuple[str, ...]]) -> N
 # -- writing -------------------------------------------------------------------------------------------------------------
 
 
-def _write(files: Files, answers: Answers) -> list[str]:
-    """Write the task's files; gives their names."""
+def _write(files: Files, answers: Answers, proposer: Mapping[str, str] | None = None) -> list[str]:
+    """Write the task's files; gives their names.
+
+    Args:
+        proposer: keys of its table.
+    """
     text = task_text(answers)
+    for key, value in (proposer or {}).items():
+        text = put(text, "proposer", key, value)
     parse(text)  # what we write, we can read
     existing(files.folder, answers.editable)
     return _put_down(files.folder, {FILE: text, PROGRAM: program_text(answers), ".gitignore": _ignore(files)})

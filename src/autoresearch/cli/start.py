@@ -51,6 +51,8 @@ class Flags:
     yes: bool = False
     json: bool = False
     rebaseline: bool = False
+    proposer: str = ""
+    model: str = ""
 
 
 def run_command(folder: Path, flags: Flags, task: Task | None = None) -> int:
@@ -106,6 +108,8 @@ def wish_of(flags: Flags) -> Wish:
         confirm=confirmer(flags.yes),
         rebaseline=flags.rebaseline,
         detached=os.environ.pop(DETACHED, "") == "1",
+        proposer=flags.proposer,
+        model=flags.model,
     )
 
 
@@ -251,6 +255,8 @@ def _detach(project: Project, flags: Flags) -> int:
         ("--until", flags.until),
         ("--proposals", flags.proposals),
         ("--evaluations", flags.evaluations),
+        ("--proposer", flags.proposer or None),
+        ("--model", flags.model or None),
     ):
         argv += [flag, str(value)] if value is not None else []
     argv += ["--rebaseline"] if flags.rebaseline else []
