@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -180,6 +181,22 @@ def machine_locks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     monkeypatch.setenv("AUTORESEARCH_LOCKS", str(folder))
     monkeypatch.delenv("AUTORESEARCH_ID", raising=False)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def machine_to_itself(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test with the mark `alone` measures times: no test of another process that runs tests goes on beside it.
+
+    Two locks, as in `exclusive.py`: who wants to be alone keeps the door shut for those that come later.
+    """
+    parts = tmp_path_factory.getbasetemp()
+    folder = parts.parent if os.environ.get("PYTEST_XDIST_WORKER") else parts
+    how = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
+    with open(folder / "door", "a") as door, open(folder / "room", "a") as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, how)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield
 
 
 @pytest.fixture

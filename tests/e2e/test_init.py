@@ -25,6 +25,7 @@ RATE = 0.5  # knob: 0..1
 print(f"val_loss: {(RATE - 0.25) ** 2:.6f}")
 """
 EVALUATE = 'text = open("prompt.txt").read()\nprint(f"accuracy: {len(text)}")\n'
+TIMED = ("tests-speed", "http", "sql")
 OFFLINE = ("training", "function", "tests-speed", "coverage", "http", "sql", "prompt", "retrieval", "bundle", "sealed")
 
 
@@ -91,7 +92,7 @@ class Terminal:
 # -- templates -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("template", OFFLINE)
+@pytest.mark.parametrize("template", [pytest.param(t, marks=pytest.mark.alone) if t in TIMED else t for t in OFFLINE])
 def test_template_works_as_generated(template: str, tmp_path: Path) -> None:
     folder = tmp_path / "neu es"
     folder.mkdir()

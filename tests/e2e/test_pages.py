@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,14 @@ def environment(home: Path) -> dict[str, str]:
     return {**kept, **who, "PATH": PATH, "HOME": str(home), "AUTORESEARCH_CACHE": str(home / "cache"), "NO_COLOR": "1"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+TIMED = {"endpoint", "cargo"}
+
+
+def as_it_runs(page: Path) -> Any:
+    return pytest.param(page, marks=[pytest.mark.alone] if page.stem in TIMED else [], id=page.stem)
+
+
+@pytest.mark.parametrize("page", map(as_it_runs, PAGES))
 def test_page_can_be_followed_to_the_letter(page: Path, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     needs = [name.strip() for found in re.findall(r"<!-- needs: (.*?) -->", text) for name in found.split(",")]

@@ -85,6 +85,14 @@ def alive(sign: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
+def name_in(pid: int) -> str:
+    """A process's name, `` for one that has ended meanwhile."""
+    try:
+        return str(psutil.Process(pid).name())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def wait_for(condition: Callable[[], object], limit_s: float = 20.0) -> float:
     """Seconds until the condition holds; fails when it never does."""
     began = time.monotonic()
@@ -355,7 +363,7 @@ def test_detached_grandchild_is_gone_soon_after_its_harness_was_killed(project: 
     code = f"{sys.executable} -I daemon.py silent {sign}; sleep {sign}"
     harness = subprocess.Popen([sys.executable, "-c", HARNESS, code, str(project)])
     try:
-        wait_for(lambda: len([pid for pid in alive(sign) if psutil.Process(pid).name() == "sleep"]) == 2)
+        wait_for(lambda: len([pid for pid in alive(sign) if name_in(pid) == "sleep"]) == 2)
     finally:
         harness.send_signal(signum)
         harness.wait(20)
@@ -377,7 +385,7 @@ def test_killed_supervisor_takes_its_job_along_and_the_next_job_gets_another(pro
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
-            while len([p for p in alive(sign) if psutil.Process(p).name() == "sleep"]) < 2:
+            while len([p for p in alive(sign) if name_in(p) == "sleep"]) < 2:
                 await anyio.sleep(0.01)
             supervisor_process().kill()
             with anyio.fail_after(20):

@@ -231,11 +231,18 @@ class _Child:
         return answer
 
     def _how(self) -> tuple[str, dict[str, float], str]:
-        code = self._process.exitcode
+        code = self._exit_code()
         if code is not None and code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
             return Outcome.SIGNAL, {}, f"the process of fitness was ended by {name}"
         return Outcome.EXIT, {}, f"the process of fitness ended with {code}"
+
+    def _exit_code(self) -> int | None:
+        """Its exit code, which is there a moment later where another thread's start of a process has reaped this one."""
+        until = time.monotonic() + 1
+        while (code := self._process.exitcode) is None and time.monotonic() < until:
+            time.sleep(0.005)
+        return code
 
     def kill(self) -> None:
         self.alive = False
