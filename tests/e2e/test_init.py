@@ -25,7 +25,7 @@ RATE = 0.5  # knob: 0..1
 print(f"val_loss: {(RATE - 0.25) ** 2:.6f}")
 """
 EVALUATE = 'text = open("prompt.txt").read()\nprint(f"accuracy: {len(text)}")\n'
-TIMED = ("tests-speed", "http", "sql")
+TIMED = ("function", "tests-speed", "http", "sql")
 OFFLINE = ("training", "function", "tests-speed", "coverage", "http", "sql", "prompt", "retrieval", "bundle", "sealed")
 
 
