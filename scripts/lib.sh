@@ -24,7 +24,7 @@ find_python() {
 }
 
 # What tests need of the system: each program with the Debian packages that bring it.
-system_programs="git:git gcc:gcc,libc6-dev make:make node:nodejs initdb:postgresql psql:postgresql-client sshd:openssh-server
+system_programs="git:git gcc:gcc,libc6-dev make:make node:nodejs npm:npm initdb:postgresql psql:postgresql-client sshd:openssh-server
     ssh:openssh-client ssh-keygen:openssh-client bwrap:bubblewrap"
 
 # Install through apt-get whatever of that is missing.
@@ -39,6 +39,25 @@ install_system_packages() {
     command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || fail "missing: ${missing[*]}, and only root can install it, with apt-get"
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+# Bring `.agents` up to date with requirements/agents: the agent programs that tests start, from their packages.
+install_agents() {
+    local agents=$root/.agents
+    if [ -e "$agents/stamp" ] && [ "$(cat "$agents/stamp")" = "$(agents_stamp)" ]; then return; fi
+    is_installed npm || fail "npm is missing: install it first (Debian, Ubuntu: sudo apt install npm)"
+    echo "setting up $agents (1.3 GB)" >&2
+    mkdir -p "$agents"
+    rm -f "$agents/stamp"
+    cp "$root"/requirements/agents/package*.json "$agents/"
+    # not `npm ci`: it wants the packages of all other systems in the lock file too, and not every registry has them
+    npm install --prefix "$agents" --no-audit --no-fund --no-update-notifier --loglevel=error >"$agents/install.log" 2>&1 ||
+        fail "cannot install the agent programs; the last lines of $agents/install.log:" "$(tail -n 20 "$agents/install.log")"
+    agents_stamp >"$agents/stamp"
+}
+
+agents_stamp() {
+    { printf '%s\n' "$root" "$(node --version 2>/dev/null)" && cat "$root"/requirements/agents/package*.json; } | cksum
 }
 
 # Whether a program is on the path, or where daemons and PostgreSQL's own programs are put.

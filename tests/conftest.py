@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
+import socket
 import subprocess
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +44,9 @@ command = "python evaluate.py"
 name = "score"
 direction = "minimize"
 """
+
+
+_SECRET = re.compile(r"_API_KEY$|_AUTH_TOKEN$|_OAUTH_TOKEN$|^HF_TOKEN$|^AWS_|^GOOGLE_APPLICATION_CREDENTIALS$")
 
 
 def git(folder: Path, *args: str, **options: Any) -> str:
@@ -132,7 +137,8 @@ class Toy:
         def prepare(loop: Any) -> None:
             changed = loop.parts
             if patches is not None:
-                changed = Parts(**{name: getattr(changed, name) for name in Parts.__slots__} | {"proposer": Scripted(patches)})
+                scripted: dict[str, Any] = {"proposer": Scripted(patches), "mix": {}}
+                changed = Parts(**{name: getattr(changed, name) for name in Parts.__slots__} | scripted)
             changed = parts(changed)
             loop.parts = loop.books.parts = changed
             ready(loop)
@@ -197,6 +203,23 @@ def machine_to_itself(request: pytest.FixtureRequest, tmp_path_factory: pytest.T
         fcntl.flock(room, how)
         fcntl.flock(door, fcntl.LOCK_UN)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_paid_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test can call a paid model: no program it starts finds a key, and this process connects to this machine alone."""
+    for name in [name for name in os.environ if _SECRET.search(name)]:
+        monkeypatch.delenv(name)
+    connect = socket.socket.connect
+
+    def refuse_others(self: socket.socket, address: Any) -> None:
+        host = str(address[0]) if self.family in (socket.AF_INET, socket.AF_INET6) else "localhost"
+        if host not in ("localhost", "::1") and not host.startswith("127."):
+            self.close()
+            raise AssertionError(f"a test would have called {host}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", refuse_others)
 
 
 @pytest.fixture

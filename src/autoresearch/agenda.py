@@ -52,6 +52,31 @@ class Refresh:
     anew: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """What the owner answered for the whole run, where his task file names no wall of money or tokens."""
+
+    cost_usd: float | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A proposer's model cannot be had now.
+
+    Attributes:
+        until: when it is asked again, in seconds since 1970; `since` when it could not be had first, `tries` how often since.
+        told: until when was told by whoever refused it.
+        words: as `rate limit of claude (resets 03:10)`.
+    """
+
+    until: float
+    since: float
+    tries: int
+    told: bool
+    words: str
+
+
 @dataclass(slots=True)
 class Agenda:
     """What is to be done and to be known when a run goes on.
@@ -71,7 +96,11 @@ class Agenda:
         trust: how far the ruler was out of reach in the last session.
         method: how the run decides; `drifts` tells that it was said that the machine does.
         refreshes: when the incumbent was measured again before going on.
+        wall: of money or tokens, as the owner answered; the task file's own goes before it.
+        waits: proposers of the mix, and their fallbacks, whose models cannot be had; `unfit` the fallbacks that have nothing to
+            propose until then.
         queries: how many candidates the gate answers for, 0 where there is none; `held_out` tells that there is such a set.
+        texts: hashes of the owner's words to proposers, as they hold: instructions, the brief's keys, its template.
     """
 
     machine: Machine | None = None
@@ -95,14 +124,20 @@ class Agenda:
     method: Method | None = None
     drifts: bool = False
     refreshes: list[Refresh] = field(default_factory=list)
+    wall: Wall = field(default_factory=Wall)
+    waits: dict[str, Wait] = field(default_factory=dict)
+    unfit: set[str] = field(default_factory=set)
     queries: int = 0
     held_out: bool = False
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     def take(self, event: ChainedEvent) -> None:
         """Fold one committed event."""
         body = event.body
         if event.kind == "run_started":
             self.stopped_at = 0.0
+            self.waits = {name: replace(wait, since=event.at, tries=0) for name, wait in self.waits.items()}
+            self.unfit.clear()
         elif event.kind == "run_stopped":
             self.stopped_at = event.at
             if body.get("reason") in BROKEN:
@@ -157,6 +192,18 @@ class Agenda:
                 self.queries, self.held_out = body["queries"], body["held_out"]
             case "trust":
                 self.trust = Trust(**{key: value for key, value in body.items() if key != "what"})
+            case "wall":
+                self.wall = Wall(body.get("cost_usd"), body.get("tokens"))
+            case "waiting":
+                until = Wait(body["until"], body["since"], body["tries"], body.get("told", False), body["words"])
+                self.waits[body["proposer"]] = until
+            case "back":
+                self.waits.pop(body["proposer"], None)
+                self.unfit.clear()
+            case "unfit":
+                self.unfit.add(body["proposer"])
+            case "texts":
+                self.texts = {key: value for key, value in body.items() if key not in ("what", "task")}
             case "imported":
                 self.imported = True
             case "method":

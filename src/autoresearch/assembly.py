@@ -11,23 +11,28 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from autoresearch import acceptance, brief, git, private, proposers, strategies
-from autoresearch.books import CheckOrder, Options, Parts, SetOrder
-from autoresearch.contracts import Ledger, Proposer, Settings
+from autoresearch import acceptance, git, private, proposers, strategies
+from autoresearch.books import CheckOrder, Options, Parts, SetOrder, Terms
+from autoresearch.briefing import Briefing, Words
+from autoresearch.contracts import Ledger, Proposer, Settings, Strategy
 from autoresearch.errors import SetupError
+from autoresearch.exhibits import Files
 from autoresearch.git import Entry
 from autoresearch.guards import Bound
 from autoresearch.history import History
-from autoresearch.masking import mask_of
+from autoresearch.masking import Mask, mask_of
+from autoresearch.mutations import TWEAK, directions
 from autoresearch.paths import ProjectPaths, project_key
 from autoresearch.process import Job, Supervisor, can_layer
 from autoresearch.process.confinement import OPEN, Confinement
 from autoresearch.process.environment import SEALED, Openings, argv, clean
 from autoresearch.process.probe import Found, find
-from autoresearch.records import Bind, Layer, RunRecord, Which
+from autoresearch.proposers.program import Login
+from autoresearch.records import Allowance, Bind, Layer, RunRecord, Which
 from autoresearch.runners import LocalRunner, inputs
 from autoresearch.runners.local import Reading, Surroundings, classify
 from autoresearch.shares import Share, Shares, Wanted, most_slots
+from autoresearch.strategies import Member, Tuning
 from autoresearch.taskfile import FILE, Guard, Scope, Task
 from autoresearch.taskfile.schema import LOCK_FILES
 from autoresearch.taskfile.schema import Proposer as Table
@@ -40,6 +45,8 @@ from autoresearch.workspace.places import between
 from autoresearch.workspace.sets import Private
 
 _SETUP_LIMIT_S = 3600.0
+TUNER = "knobs"
+"""Who searches over the constants of a keep."""
 
 
 def scope_of(task: Task) -> Scope:
@@ -55,6 +62,8 @@ class Assembly:
         slots: how many evaluation and proposal slots.
         openings: what of the user's surroundings evaluations see after all.
         shares: what of the machine each evaluation slot has; no more than the memory limit is held without.
+        logins: who pays, by the names of the proposers that somebody pays for; of those that are not named the first that can.
+        words: the owner's to proposers, where they were read before.
     """
 
     def __init__(
@@ -68,10 +77,15 @@ class Assembly:
         slots: tuple[int, int] = (1, 1),
         openings: Openings = SEALED,
         shares: Shares | None = None,
+        logins: Mapping[str, Login] | None = None,
+        words: Words | None = None,
     ) -> None:
         self.paths, self.location, self.task, self.run, self.ledger = paths, location, task, run, ledger
-        self._slots, self._shares, self.openings = slots, shares, openings
-        self.mask = mask_of(task.evaluate.env)
+        self._slots, self._shares, self.openings, self._words = slots, shares, openings, words
+        self.scope = scope_of(task)
+        self._logins = {**_first_logins(task), **(logins or {})}
+        secret = {name: value for login in self._logins.values() for name, value in login.variables.items()}
+        self.mask = Mask({**mask_of(task.evaluate.env).values, **secret})
         self._found: Found | None = None
         self._found_for_proposals: Found | None = None
         self._unseen: tuple[Path, ...] = ()  # of private files, by a set-up on a candidate's files
@@ -95,7 +109,6 @@ class Assembly:
             is_time(metric),
             held_out=task.held_out is not None,
         )
-        render = brief.renderer(task)
         return Options(
             run.run,
             settings,
@@ -104,11 +117,15 @@ class Assembly:
             evaluations=evaluations,
             timeout_s=None if task.evaluate.timeout == "auto" else float(task.evaluate.timeout),
             proposal_timeout_s=task.proposer[0].timeout,
+            terms={name: terms(name, table) for name, table in proposing(task).items()},
+            trials=names.cache / "ready",
             guards=tuple(bound(g) for g in task.guard),
             checks=tuple(CheckOrder(c.name, c.command, c.every, c.retries, c.timeout) for c in task.check),
             target=metric.target,
             folder=names.experiment,
-            brief=lambda told: self.mask.cover(render(told)),
+            brief=self.briefing.text,
+            left=self.exhibits.lay_out,
+            texts=lambda: self.briefing.adopt(self.ledger.put),
             time_budget_s=task.evaluate.time_budget,
             build=task.evaluate.build,
             quick=task.evaluate.quick,
@@ -130,6 +147,26 @@ class Assembly:
         if run.startswith("."):
             return Decoys(os.urandom(32), direction)
         return Decoys(secret_at(self.paths.run(run).decoys), direction, lambda: _baseline(self.ledger.history(run)))
+
+    def _cover(self, text: str) -> str:
+        return self.decoys.cover(self.mask.cover(text))
+
+    @cached_property
+    def exhibits(self) -> Files:
+        return Files(self.location, self.task, self.run, self.paths.run(self.run.run), self._cover)
+
+    @cached_property
+    def briefing(self) -> Briefing:
+        """The run's prompts."""
+        return Briefing(
+            self.task,
+            self._words or Words(self.paths.project, self.task),
+            self.paths.run(self.run.run),
+            tables=proposing(self.task),
+            sources=self.exhibits,
+            cover=self._cover,
+            history=lambda: self.ledger.history(self.run.run),
+        )
 
     def blind(self) -> list[str]:
         """What the decoys cannot show here."""
@@ -169,7 +206,7 @@ class Assembly:
         apart = tuple(p for p in places if not any(p.is_relative_to(folder) for folder in closed))
         workspace = GitWorkspace(
             self.location,
-            scope_of(self.task),
+            self.scope,
             run=self.run.run,
             base=self.run.base,
             cache=cache,
@@ -251,18 +288,24 @@ class Assembly:
         task = self.task
         if str(self.paths.project) not in sys.path:
             sys.path.insert(0, str(self.paths.project))  # for proposers named module:Class
-        mix = {name: self._proposer(table, supervisor) for name, table in mixed(task).items()}
+        everyone = self.proposers(supervisor)
+        mix = {name: everyone[name] for name in mixed(task)}
         return Parts(
             self.ledger,
             workspace,
             self.runner(supervisor),
             next(iter(mix.values())),
-            strategies.make(task.strategy.kind),
+            strategy_of(task),
             acceptance.make(task.acceptance.kind),
             mix,
+            {name: proposer for name, proposer in everyone.items() if name not in mix},
         )
 
-    def _proposer(self, table: Table, supervisor: Supervisor) -> Proposer:
+    def proposers(self, supervisor: Supervisor) -> dict[str, Proposer]:
+        """All of the mix, and their fallbacks, by name; they can be asked who pays before the supervisor is started."""
+        return {name: self._proposer(name, table, supervisor) for name, table in proposing(self.task).items()}
+
+    def _proposer(self, name: str, table: Table, supervisor: Supervisor) -> Proposer:
         return proposers.make(
             table.kind,
             supervisor=supervisor,
@@ -273,8 +316,9 @@ class Assembly:
             env=self.task.evaluate.env,
             timeout_s=table.timeout,
             confinement=self._around_proposals(table),
-            scope=scope_of(self.task),
+            scope=self.scope,
             mask=self.mask,
+            login=self._logins.get(name),
         )
 
     async def found_for_proposals(self, supervisor: Supervisor) -> Found:
@@ -364,6 +408,53 @@ def mixed(task: Task) -> dict[str, Table]:
         again = sum(name.rpartition("-")[0] == table.kind or name == table.kind for name in found)
         found[f"{table.kind}-{again + 1}" if again else table.kind] = table
     return found
+
+
+def proposing(task: Task) -> dict[str, Table]:
+    """The mix, and behind it those fallbacks and the search over constants that are not in it, as a kind without any keys."""
+    found = mixed(task)
+    for table in task.proposer:
+        if table.fallback and table.fallback not in found:
+            found[table.fallback] = Table(kind=table.fallback)
+    if task.strategy.tune_after_keep and all(table.kind != TUNER for table in found.values()):
+        found[TUNER] = Table(kind=TUNER)
+    return found
+
+
+def _first_logins(task: Task) -> dict[str, Login]:
+    """The first log-in that is there, for each of them that somebody has to pay for."""
+    home = Path(os.path.expanduser("~"))
+    found = {name: proposers.logins(table, os.environ, home) for name, table in proposing(task).items()}
+    return {name: logins[0] for name, logins in found.items() if logins}
+
+
+def strategy_of(task: Task) -> Strategy:
+    """The task's strategy, told who may be asked, what may be suggested, and what searches over constants may take."""
+    members = [
+        Member(name, proposers.name_of(table.kind), table.share, proposers.reads(table.kind))
+        for name, table in mixed(task).items()
+    ]
+    own, tuning = task.brief.mutations, _tuning(task)
+    constants = tuning is not None or not all(member.reads for member in members)  # a search of their own takes care of them
+    names = [name for name in directions(task) if name != TWEAK or name in own or not constants]
+    return strategies.make(task.strategy.kind, mutations=names, members=members, tuning=tuning)
+
+
+def _tuning(task: Task) -> Tuning | None:
+    share, budget = task.strategy.tune_after_keep, task.budget
+    if not share:
+        return None
+    by = next(name for name, table in proposing(task).items() if table.kind == TUNER)
+    if budget.experiments:
+        return Tuning(by, TUNER, math.floor(share * budget.experiments))
+    evaluations = share * budget.evaluations if budget.evaluations else math.inf
+    return Tuning(by, TUNER, evaluations=evaluations, time_s=math.inf if budget.time is None else share * budget.time)
+
+
+def terms(name: str, table: Table) -> Terms:
+    """What holds for one of them; as a fallback for itself it would be none."""
+    fallback = table.fallback if table.fallback != name else ""
+    return Terms(table.timeout, Allowance(table.max_cost_usd, table.max_tokens, table.max_turns), fallback)
 
 
 def wanted(task: Task) -> Wanted:

@@ -30,9 +30,8 @@ class Bench:
         self._books = books
         self._slots = Slots(books.options.evaluations)
         self._slot_of: dict[int, int] = {}  # both arms of a comparison in the same slot
-        self._running = 0
         self.tampered: set[int] = set()  # experiments whose check did
-        self._ended = anyio.Event()  # one of those that run
+        self.passed: dict[int, str] = {}  # trees that passed the quick test in the last trial of their experiment's proposal
 
     async def measure(self, n: int, step: Measure) -> Measurement:
         """One evaluation for experiment n's record.
@@ -63,28 +62,25 @@ class Bench:
             log=report.log,
             words=one_line(report.words, 500),
             touched=report.touched,
+            cost_usd=report.cost_usd,
         )
         self._books.append(Event("measured", n, measured_body(m), attempt=attempt))
         return m
 
     async def _spend(self, n: int, step: Measure) -> tuple[Readout, int]:
         final = step.phase == "final"
-        while (ending := self._books.spending.may_measure(self._running, final=final)) is not None:
-            if not self._running:
+        spending = self._books.spending
+        while (ending := spending.may_measure(final=final)) is not None:
+            if not spending.is_moving():
                 raise Ended(ending)
-            await self._ended.wait()  # what runs ahead is paid for: it is recorded before the run ends
-        self._running += 1
-        try:
+            await spending.change()  # what runs ahead is paid for: it is recorded before the run ends
+        with spending.evaluating():
             return await self._attempts(n, step)
-        finally:
-            self._running -= 1
-            ended, self._ended = self._ended, anyio.Event()
-            ended.set()
 
     def may_run_ahead(self) -> bool:
         """Whether the evaluations reach for one more than those under way, and for the repeats of those before it."""
         repeats = (0 if self._books.history.exact else REPEATS) + (AT_GATE if self._books.options.gate else 0)
-        return self._books.spending.may_measure(self._running + repeats) is None
+        return self._books.spending.may_measure(repeats) is None
 
     async def check(self, n: int, check: CheckOrder, of: Candidate) -> str:
         """Run a check on a candidate, with its retries; gives words if it failed each time."""
@@ -116,7 +112,7 @@ class Bench:
         while True:
             attempt += 1
             folder = self._books.folder(n) if which == "evaluate" else None
-            clean, limit_s, command = step.phase == "confirm", self._timeout_s(which), self._books.options.command(which)
+            clean, limit_s, command = step.phase == "confirm", self.timeout_s(which), self._books.options.command(which)
             pristine = clean or step.phase == "final" or which != "evaluate"
             order = Order(n, step.seed, attempt, label, command, folder, limit_s, pristine=pristine, which=which, clean=clean)
             try:
@@ -130,6 +126,7 @@ class Bench:
                 raise Ended(fault_ending(fault)) from fault
             if report.outcome is not Outcome.OUTAGE:
                 return report, attempt
+            self._count(report)
             await self._wait_out(n, outages, report.words)
             outages += 1
 
@@ -164,10 +161,52 @@ class Bench:
         quick = self._books.options.quick
         if not quick or order.kind != "evaluate" or candidate.n != n or self._books.experiment(n).own:
             return None
+        if self.passed.get(n) == candidate.tree:
+            return None
         report = await self._run(n, slot, candidate, replace(order, label="quick", command=quick, kind="quick"))
         if report.outcome in (Outcome.OK, Outcome.BUILD):
             return None if report.outcome is Outcome.OK else report
         return replace(report, words=f"the quick test failed: {report.words}")
+
+    async def try_out(self, candidate: Candidate, order: Order, *, retries: int = 0) -> Readout:
+        """Run an order on what is no candidate yet; outages and lost runners as in an evaluation, and nothing is recorded.
+
+        Raises:
+            Ended: the disk or the runner failed, or an outage lasts.
+        """
+        n, attempt, outages = order.n, 0, 0
+        while True:
+            attempt += 1
+            try:
+                report = await self._in_any_slot(candidate, replace(order, attempt=attempt + outages))
+            except RunnerLost as lost:
+                if attempt >= ATTEMPTS + retries:
+                    raise Ended(fault_ending(lost)) from lost
+                continue
+            except DiskFault as fault:
+                raise Ended(fault_ending(fault)) from fault
+            if report.outcome is Outcome.OUTAGE:
+                self._count(report)
+                await self._wait_out(n, outages, report.words)
+                attempt, outages = attempt - 1, outages + 1
+            elif report.outcome in (Outcome.OK, Outcome.TAMPERING) or attempt > retries:
+                return report
+
+    def _count(self, report: Readout) -> None:
+        """What was reported to have cost money and comes to no measurement, which would tell."""
+        if report.cost_usd:
+            self._books.note(None, "spent", cost_usd=report.cost_usd, tokens=0)
+
+    async def _in_any_slot(self, candidate: Candidate, order: Order) -> Readout:
+        books, n = self._books, order.n
+        async with self._slots.take(self._slot_of.get(n)) as slot:
+            if books.options.build:
+                self._slot_of[n] = slot  # where it is built
+            books.watch("evaluating", {"n": n, "slot": slot, "label": f"trial, {order.label}", "of": candidate.n})
+            try:
+                return await self._run(n, slot, candidate, order)
+            finally:
+                books.watch("evaluated", {"n": n, "slot": slot})
 
     async def _build(self, n: int, place: Place, candidate: Candidate, order: Order) -> Readout | None:
         books, slot = self._books, place.slot
@@ -202,7 +241,7 @@ class Bench:
         with self._books.spending.waiting():
             await anyio.sleep(seconds)
 
-    def _timeout_s(self, which: Which = "evaluate") -> float | None:
+    def timeout_s(self, which: Which = "evaluate") -> float | None:
         options, history = self._books.options, self._books.history
         budget_s = options.time_budget_s
         if options.timeout_s is not None:

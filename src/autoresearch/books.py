@@ -12,9 +12,22 @@ from autoresearch.contracts import Acceptance, Brief, Ledger, Proposer, Runner, 
 from autoresearch.errors import AutoresearchError
 from autoresearch.guards import Bound
 from autoresearch.masking import NOTHING, Mask
-from autoresearch.records import Candidate, ChainedEvent, Edits, Event, Experiment, Method, Phase, Readout, Verdict, Which
+from autoresearch.records import (
+    Allowance,
+    Candidate,
+    ChainedEvent,
+    Edits,
+    Event,
+    Experiment,
+    Method,
+    Phase,
+    Readout,
+    Verdict,
+    Which,
+)
 
 OUTAGE_WAITS_S = (1.0, 5.0, 30.0, 60.0, 300.0, 600.0)
+QUOTA_WAITS_S = (5.0, 600.0)
 
 Watch = Callable[[str, Mapping[str, Any]], None]
 """Told of each event as it is recorded, and of what starts: a word and details. Must not raise."""
@@ -41,6 +54,21 @@ class SetOrder:
 
     command: str
     queries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for one proposer of a mix.
+
+    Attributes:
+        timeout_s: of one proposal.
+        allowance: what one proposal may spend.
+        fallback: who proposes while its model cannot be had; `` is nobody, and it is waited for.
+    """
+
+    timeout_s: float = 900.0
+    allowance: Allowance = field(default_factory=Allowance)
+    fallback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +102,13 @@ class Options:
             name, which is harmless by itself.
         hold: flags of a diff that make what would be kept wait for a person; `human` lets everything wait.
         folder: where an experiment's files go; None keeps none.
+        terms: of the proposers, by the names of the mix and of their fallbacks.
+        quota_waits_s: the first and the longest wait for a model that cannot be had, where it does not say how long.
+        trials: a folder in which paid proposers are tried out.
         errand: what this session is for, if it is not for going on.
         rebaseline: measure baseline and incumbent again and go on with those numbers.
-        brief: renders a prompt.
+        brief: renders a prompt; `left` copies what an experiment's evaluations left into a folder of a proposer.
+        texts: takes over the owner's words as they are on disk; gives their hashes, and in words what could not be read.
         gate, held_out: the sets that proposers never see, where the task has them.
     """
 
@@ -93,6 +125,9 @@ class Options:
     measured: Mapping[int, Readout] = field(default_factory=dict)
     mask: Mask = NOTHING
     proposal_timeout_s: float = 900.0
+    terms: Mapping[str, Terms] = field(default_factory=dict)
+    quota_waits_s: tuple[float, float] = QUOTA_WAITS_S
+    trials: Path | None = None
     guards: tuple[Bound, ...] = ()
     checks: tuple[CheckOrder, ...] = ()
     target: float | None = None
@@ -106,6 +141,8 @@ class Options:
     outage_waits_s: tuple[float, ...] = OUTAGE_WAITS_S
     folder: Callable[[int], Path] | None = None
     brief: Callable[[Brief], str] = field(default=lambda brief: "")
+    left: Callable[[Experiment, Path], None] = field(default=lambda e, folder: None)
+    texts: Callable[[], tuple[Mapping[str, str], str]] = field(default=lambda: ({}, ""))
     poll_s: float = 0.1
     errand: Errand | None = None
     rebaseline: bool = False
@@ -130,6 +167,7 @@ class Parts:
 
     Attributes:
         proposer: the first of a mix, and who proposes where nobody else is named; `mix` has all of them by name.
+        reserve: who goes on for one of them that is out of quota, by the name that its terms say, where it is not in the mix.
     """
 
     ledger: Ledger
@@ -139,10 +177,11 @@ class Parts:
     strategy: Strategy
     acceptance: Acceptance
     mix: Mapping[str, Proposer] = field(default_factory=dict)
+    reserve: Mapping[str, Proposer] = field(default_factory=dict)
 
     def who(self, name: str) -> Proposer:
         """The proposer that a plan names; the first where the mix has none of that name any more."""
-        return self.mix.get(name, self.proposer)
+        return self.mix.get(name) or self.reserve.get(name) or self.proposer
 
 
 def method_note(method: Method) -> Event:
@@ -180,6 +219,14 @@ class Books:
     def note(self, n: int | None, what: str, **details: Any) -> None:
         self.append(Event("note", n, {"what": what, **details}))
 
+    def adopt_texts(self) -> None:
+        """Let the owner's words be the ones that are on disk now; another version is recorded by its hashes."""
+        found, refused = self.options.texts()
+        if refused:
+            self.watch("mended", {"words": refused})
+        if found and found != self.history.agenda.texts:
+            self.note(None, "texts", **found)
+
     def experiment(self, n: int) -> Experiment:
         return self.history.experiments[n]
 
@@ -201,6 +248,11 @@ class Books:
         e = self.experiment(n)
         incumbent = self.history.incumbent if self.history.line else e
         return Situation(phase, self.options.settings, e, incumbent, self.history)
+
+    def terms(self, name: str) -> Terms:
+        """What holds for the proposer of that name; `` is the first of the mix."""
+        known = self.options.terms
+        return known.get(name) or next(iter(known.values()), Terms(self.options.proposal_timeout_s))
 
     def folder(self, n: int) -> Path | None:
         return self.options.folder(n) if self.options.folder else None

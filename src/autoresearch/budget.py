@@ -8,15 +8,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import anyio
+
 from autoresearch.history import History
-from autoresearch.records import Experiment, Measurement, Reach
-from autoresearch.text import counted
+from autoresearch.records import Allowance, Experiment, Measurement, Reach
+from autoresearch.text import counted, show_usd
 
 FINISHED = frozenset(["experiments", "evaluations", "time", "cost", "tokens", "target", "exhausted", "plateau", "gate"])
 """Reasons after which a run is finished unless its budget is raised; after all others it is open."""
 
 
 _AROUND_S = 0.1  # what an evaluation takes besides its command
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +41,27 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits of the whole run, and of this session where the name says so; None or 0 evaluations means none."""
+    """Limits of the whole run, and of this session where the name says so; None or 0 evaluations means none.
+
+    Attributes:
+        until: the clock's time at which the session ends, in seconds since 1970: waiting counts here too.
+    """
 
     experiments: int | None = None
     session_experiments: int | None = None
     evaluations: int | None = None
     time_s: float | None = None
     session_time_s: float | None = None
+    until: float | None = None
     cost_usd: float | None = None
+    session_cost_usd: float | None = None
     tokens: int | None = None
+    session_tokens: int | None = None
 
     def reach(self) -> Reach:
         """What it can pay for evaluations: the run as far as it goes, and a session's time."""
-        times = [t for t in (self.time_s, self.session_time_s) if t is not None]
+        clock_s = None if self.until is None else max(0.0, self.until - time.time())
+        times = [t for t in (self.time_s, self.session_time_s, clock_s) if t is not None]
         return Reach(self.experiments, self.evaluations or None, min(times, default=None))
 
 
@@ -66,9 +77,14 @@ class Spending:
     waited_s: float = 0.0  # waiting for outages is not charged
     _waiting: int = 0
     _since: float = 0.0
+    _before: tuple[float, int] = (0.0, 0)  # what earlier sessions spent
+    _held: dict[int, Allowance] = field(default_factory=dict)  # by proposals under way
+    _running: int = 0  # evaluations
+    _moved: list[anyio.Event] = field(default_factory=list)
 
     def start(self) -> None:
         self.began = time.monotonic()
+        self._before = self.history.cost_usd, self.history.tokens
         self.asked_before = max(0, self.history.decided - len(self.history.lost))  # open ones count for this session
 
     def _experiments(self) -> int:
@@ -100,6 +116,8 @@ class Spending:
             left = self.budget.time_s - self.history.run.worked_s - self.session_s
         if self.budget.session_time_s is not None:
             left = min(left, self.budget.session_time_s - self.session_s)
+        if self.budget.until is not None:
+            left = min(left, self.budget.until - time.time())
         return left
 
     def reserved(self) -> int:
@@ -135,29 +153,148 @@ class Spending:
             return Ending("session", f"{counted(budget.session_experiments, 'experiment')} of this session made")
         return self.money_spent() or self.may_measure() or self.out_of_time()
 
-    def money_spent(self) -> Ending | None:
-        """Why nothing may be paid any more, or None."""
-        budget = self.budget
-        if budget.cost_usd is not None and self.history.cost_usd >= budget.cost_usd:
-            return Ending("cost", f"{self.history.cost_usd:.2f} of {budget.cost_usd:.2f} USD spent")
-        if budget.tokens is not None and self.history.tokens >= budget.tokens:
-            return Ending("tokens", f"{self.history.tokens} of {budget.tokens} tokens spent")
+    # -- money and tokens -------------------------------------------------------------------------------------------
+
+    def money_spent(self, next_usd: float = 0.0, *, final: bool = False) -> Ending | None:
+        """Why nothing may be paid any more, or None; `next_usd` is what will be paid next."""
+        for key, wall, spent, session in self._money_walls():
+            kept_usd = 0.0 if final else self.reserved_usd(wall)
+            if spent + next_usd + kept_usd > wall + _ROUNDING or spent + kept_usd >= wall:
+                where = " in this session" if session else ""
+                words = f"{show_usd(spent)} of {show_usd(wall)} spent{where}"
+                words += (
+                    f", and an evaluation costs up to {show_usd(next_usd)}" if next_usd and spent + _ROUNDING < wall else ""
+                )
+                words += f", {show_usd(kept_usd)} kept for the final comparison" if kept_usd else ""
+                return Ending("session" if session else key, words)
+        for wall, spent, session in self._token_walls():
+            if spent >= wall:
+                where = " in this session" if session else ""
+                return Ending("session" if session else "tokens", f"{spent:.0f} of {wall:.0f} tokens spent{where}")
         return None
 
-    def may_measure(self, under_way: int = 0, *, final: bool = False) -> Ending | None:
-        """Why no further evaluation may start, or None; those of the final comparison are kept for it."""
-        limit = self.budget.evaluations
+    def _money_walls(self) -> Iterator[tuple[str, float, float, bool]]:
+        """Each wall of money with what is spent of it, and whether it is the session's."""
+        budget, spent = self.budget, self.history.cost_usd
+        if budget.cost_usd is not None:
+            yield "cost", budget.cost_usd, spent, False
+        if budget.session_cost_usd is not None:
+            yield "cost", budget.session_cost_usd, spent - self._before[0], True
+
+    def _token_walls(self) -> Iterator[tuple[float, float, bool]]:
+        budget, spent = self.budget, self.history.tokens
+        if budget.tokens is not None:
+            yield budget.tokens, spent, False
+        if budget.session_tokens is not None:
+            yield budget.session_tokens, spent - self._before[1], True
+
+    def left(self) -> Allowance:
+        """Money and tokens for proposals: not spent, nor held by what is under way, nor needed to measure what comes of it."""
+        usd = min((wall - spent - self.reserved_usd(wall) for _, wall, spent, _ in self._money_walls()), default=math.inf)
+        tokens = min((wall - spent for wall, spent, _ in self._token_walls()), default=math.inf)
+        held, measured_usd = self._held.values(), (1 + self._running) * self.history.dearest_usd
+        return Allowance(usd - measured_usd - sum(a.cost_usd for a in held), tokens - sum(a.tokens for a in held))
+
+    def reserved_usd(self, wall: float) -> float:
+        """What the final comparison's evaluations will cost, where they say what they cost; a small wall works all the same."""
+        kept_usd = self.reserved() * self.history.dearest_usd if self.history.dearest_usd else 0.0
+        return kept_usd if kept_usd < wall / 3 else 0.0
+
+    async def room(self, *, paid: bool) -> Ending | None:
+        """Wait while others hold all that is left to pay for a proposal; gives why nothing may be paid any more, or None."""
+        while (wall := self.money_spent()) is None and paid:
+            left = self.left()
+            enough = self._usual() if self._held else Allowance(0.0, 0.0)
+            if left.cost_usd > enough.cost_usd and left.tokens > enough.tokens:
+                return None
+            if not self._held and not self._running:
+                return self.may_measure() or Ending("cost", "nothing is left to pay for a proposal")
+            await self.change()
+        return wall
+
+    def _usual(self) -> Allowance:
+        """What a proposal of this run cost in the mean: no other starts with less while some are under way."""
+        paid = [e for e in self.history.experiments if e.cost_usd or e.tokens]
+        count = max(1, len(paid))
+        return Allowance(sum(e.cost_usd for e in paid) / count, sum(e.tokens for e in paid) / count)
+
+    @contextmanager
+    def hold(self, n: int, own: Allowance | None) -> Iterator[Allowance]:
+        """What experiment n's proposal may spend, held for it: no more than is left, and what earlier attempts spent is off.
+
+        Args:
+            own: its caps; None for a proposer that nobody pays, which holds nothing.
+        """
+        if own is None:
+            yield Allowance()
+            return
+        left, e = self.left(), self.history.experiments[n]
+        usd, tokens = min(own.cost_usd - e.cost_usd, left.cost_usd), min(own.tokens - e.tokens, left.tokens)
+        allowance = Allowance(max(0.0, usd), max(0.0, tokens), own.turns)
+        self._held[n] = allowance
+        try:
+            yield allowance
+        finally:
+            del self._held[n]
+            self.move()
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """An evaluation is under way."""
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self.move()
+
+    def is_moving(self) -> bool:
+        """Whether anything is under way whose end leaves more to spend, or that is paid for and has to be recorded."""
+        return bool(self._running or self._held)
+
+    def move(self) -> None:
+        """Something that was under way is over: whoever waits for what it held looks again."""
+        for event in self._moved:
+            event.set()
+        self._moved.clear()
+
+    async def change(self) -> None:
+        """Wait until something that is under way is over."""
+        event = anyio.Event()
+        self._moved.append(event)
+        await event.wait()
+
+    # -- evaluations and time ---------------------------------------------------------------------------------------
+
+    def may_measure(self, more: int = 0, *, final: bool = False) -> Ending | None:
+        """Why no further evaluation may start, or None; those of the final comparison are kept for it.
+
+        The next one is taken to cost what one cost at most so far.
+
+        Args:
+            more: evaluations that will follow those under way before it.
+        """
+        limit, under_way = self.budget.evaluations, self._running + more
         kept = 0 if final else self.reserved()
         if limit and self.history.evaluations + under_way + kept >= limit:
             words = f", {kept} of them kept for the final comparison" if kept else ""
             return Ending("evaluations", f"{counted(limit, 'evaluation')}{words or ' made'}")
-        return None
+        dearest_usd = self.history.dearest_usd
+        if not dearest_usd:
+            return None
+        held_usd = sum(a.cost_usd for a in self._held.values()) if self._finite() else 0.0
+        return self.money_spent((1 + under_way) * dearest_usd + held_usd, final=final)
+
+    def _finite(self) -> bool:
+        return self.budget.cost_usd is not None or self.budget.session_cost_usd is not None
 
     def out_of_time(self, *, final: bool = False) -> Ending | None:
         """Why nothing may run any more, or None; the time of the final comparison is kept for it."""
         if self.left_s() > (0 if final else self.reserved_s()):
             return None
         kept_s = 0.0 if final else self.reserved_s()
+        if self.budget.until is not None and time.time() + kept_s >= self.budget.until:
+            return Ending("session", f"{time.strftime('%H:%M', time.localtime(self.budget.until))} reached")
         whole = (
             self.budget.time_s is not None
             and self.history.run is not None

@@ -12,13 +12,14 @@ from functools import cached_property
 from typing import Any
 
 from autoresearch import assembly, git, private
+from autoresearch.agenda import Wall
 from autoresearch.assembly import refuse_inputs, scope_of
-from autoresearch.budget import FINISHED
+from autoresearch.budget import FINISHED, Budget
 from autoresearch.checkup import reuse
 from autoresearch.comeback import REFRESH_AFTER_S
 from autoresearch.contracts import Ledger
 from autoresearch.errors import RulerChanged, SetupError
-from autoresearch.history import gate_queries
+from autoresearch.history import History, gate_queries
 from autoresearch.project import Project, is_run_name
 from autoresearch.records import RunRecord
 from autoresearch.taskfile import FILE, Task
@@ -34,6 +35,8 @@ class Wish:
         start: `--from`: RUN, RUN:N or a git revision.
         proposals, evaluations: slots; `lag` of a new run, which follows from them if None.
         confirm: asked a question, answers it; raises SetupError where nobody can be asked.
+        until: when the session ends, in seconds since 1970; `cost_usd` and `tokens` are walls of the session.
+        amount: asked how much, with what is suggested and what --yes means, answers it.
         rebaseline: measure baseline and incumbent again and go on with those numbers.
         refresh_after_s: after so long a pause the incumbent is measured again.
         order: kind and details of what the session is for alone: an order to the run, or `validate`.
@@ -56,6 +59,10 @@ class Wish:
     refresh_after_s: float = REFRESH_AFTER_S
     order: tuple[str, Mapping[str, Any]] | None = None
     detached: bool = False
+    until: float | None = None
+    cost_usd: float | None = None
+    tokens: int | None = None
+    amount: Callable[[str, float, float], float] | None = None
     proposer: str = ""
     model: str = ""
 
@@ -90,20 +97,29 @@ class Choice:
                 f"run name {wish.name!r}: expected small letters, digits, '.', '_' and '-', at most 64 of them, "
                 "starting with a letter or digit, and not what git refuses in a branch ('..', a final '.' or '.lock')"
             )
-        if wish.order is not None or wish.rebaseline:
-            known = self.project.pick(self.ledger, wish.name)
-            self._same_ruler(known, digest)
+        if (known := self.going_on()) is not None:
             return False, known
-        if not wish.new and wish.start is None:
-            going_on = next((r for r in runs if r.run == wish.name), None) if wish.name else self._newest(runs, digest)
-            if going_on is not None:
-                self._same_ruler(going_on, digest)
-                return False, going_on
         if wish.name is not None and any(r.run == wish.name for r in runs):
             raise SetupError(
                 f"run {wish.name} exists already: choose another name, or go on with `autoresearch run {wish.name}`"
             )
         return True, self._new_run(wish.name or self._name_of_today({r.run for r in runs}), digest)
+
+    def going_on(self) -> RunRecord | None:
+        """The run that would go on; None for a new one.
+
+        Raises:
+            AutoresearchError: it cannot be as it was wished.
+        """
+        wish, runs, digest = self.wish, self.ledger.runs(), self.ruler[0]
+        known = None
+        if wish.order is not None or wish.rebaseline:
+            known = self.project.pick(self.ledger, wish.name)
+        elif not wish.new and wish.start is None:
+            known = next((r for r in runs if r.run == wish.name), None) if wish.name else self._newest(runs, digest)
+        if known is not None:
+            self._same_ruler(known, digest)
+        return known
 
     def _newest(self, runs: list[RunRecord], digest: str) -> RunRecord | None:
         """The newest unfinished run under this ruler; where all are under others, the newest, to be refused by name."""
@@ -117,6 +133,7 @@ class Choice:
         if run.stop_reason not in FINISHED or run.ruler != self.ruler[0]:
             return False
         budget, history = self.task.budget, self.ledger.history(run.run)
+        wall = wall_of(self.task, history)
         match run.stop_reason:
             case "experiments":
                 return budget.experiments > len(history.experiments) - 1 - len(history.lost)
@@ -125,9 +142,9 @@ class Choice:
             case "time":
                 return budget.time is None or budget.time > run.worked_s
             case "cost":
-                return budget.cost_usd is None or budget.cost_usd > history.cost_usd
+                return wall.cost_usd is None or wall.cost_usd > history.cost_usd + history.dearest_usd
             case "tokens":
-                return budget.tokens is None or budget.tokens > history.tokens
+                return wall.tokens is None or wall.tokens > history.tokens
             case "target":
                 sign, value = (1 if run.direction == "maximize" else -1), history.incumbent.value
                 target = self.task.metric.target
@@ -250,6 +267,32 @@ class Choice:
             runs = ", ".join(r.run for r in self.ledger.runs()) or "none yet"
             raise SetupError(f"--from {start}: neither a run ({runs}) nor a git revision")
         return commit
+
+
+def wall_of(task: Task, history: History) -> Wall:
+    """A run's wall of money and tokens: the task file's where it names any, else what the owner answered for the run."""
+    budget = task.budget
+    named = budget.cost_usd is not None or budget.tokens is not None
+    return Wall(budget.cost_usd, budget.tokens) if named else history.agenda.wall
+
+
+def budget_of(task: Task, wish: Wish, history: History) -> Budget:
+    """The walls of a run and of a session of it."""
+    if wish.order is not None:
+        return Budget()  # what a person asked for has its own end, and asks no model
+    b, wall = task.budget, wall_of(task, history)
+    return Budget(
+        experiments=b.experiments or None,
+        session_experiments=wish.experiments,
+        evaluations=b.evaluations,
+        time_s=b.time,
+        session_time_s=wish.time_s,
+        until=wish.until,
+        cost_usd=wall.cost_usd,
+        session_cost_usd=wish.cost_usd,
+        tokens=wall.tokens,
+        session_tokens=wish.tokens,
+    )
 
 
 def slots_of(task: Task, wish: Wish) -> tuple[int, int]:

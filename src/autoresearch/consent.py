@@ -1,10 +1,11 @@
-"""A proposer that writes code and has no walls around it is asked about once, and the answer is remembered."""
+"""What is asked about a proposer once, and remembered for the project: may it write code without walls, and who pays for it."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 from autoresearch import proposers
 from autoresearch.errors import SetupError
@@ -31,11 +32,27 @@ def ask(paths: ProjectPaths, kind: str, why: str, confirm: Callable[[str], bool]
             f"{kind} writes code, and no sandbox works here ({why}): install bubblewrap, or allow it with --yes, which is "
             "remembered for this project"
         )
-    paths.consents.write_text(json.dumps({**known, kind: time.time()}, indent=1) + "\n", encoding="utf-8")
+    _write(paths, kind, time.time())
 
 
-def _read(paths: ProjectPaths) -> dict[str, float]:
-    """By kind, when the owner said yes."""
+def login(paths: ProjectPaths, kind: str) -> str | None:
+    """What the owner said of who pays for a proposer: `subscription` or `api_key`; None if he was not asked."""
+    said = _read(paths).get(f"{kind} pays")
+    return said if said in ("subscription", "api_key") else None
+
+
+def remember_login(paths: ProjectPaths, kind: str, said: str) -> None:
+    """Do not ask again who pays for a proposer in this project."""
+    _write(paths, f"{kind} pays", said)
+
+
+def _write(paths: ProjectPaths, key: str, value: Any) -> None:
+    paths.make()
+    paths.consents.write_text(json.dumps({**_read(paths), key: value}, indent=1) + "\n", encoding="utf-8")
+
+
+def _read(paths: ProjectPaths) -> dict[str, Any]:
+    """By kind, when the owner said yes; and who pays for it."""
     try:
         found = json.loads(paths.consents.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from autoresearch.errors import UnknownName
 from autoresearch.history import History, View
@@ -51,11 +51,15 @@ class Brief:
         view: the decided experiments as of this ask; `view.pending` those under way before it.
         render: makes `text`, the prompt in plain language, for proposers that read.
         seed: for this experiment's own random generator.
-        mutation, escalation: as the plan has them.
+        mutation, escalation: as the plan has them; `proposer` who is asked, by its name in the mix, `` for the first.
+        changed: of an experiment on the constants of a keep, what that keep changed: files before it and after it, None where
+            one was not there.
         allowance: what this proposal may spend, what earlier attempts at it have spent taken off.
         trial: tries out what a draft holds now, as `quick`, `checks` or `all`, in an evaluation's place with its walls,
             devices and locks; None where nothing can be tried.
         say: tells the live view what goes on.
+        lay_out: copies what the parent's evaluations left into the folder `parent` of the given one, which a program that
+            proposes has as its TMPDIR.
     """
 
     n: int
@@ -70,9 +74,12 @@ class Brief:
     render: Callable[[Brief], str] = field(default=lambda brief: "", repr=False)
     mutation: str = ""
     escalation: str = ""
+    proposer: str = ""
+    changed: Mapping[str, tuple[bytes | None, bytes | None]] = field(default_factory=dict, repr=False)
     allowance: Allowance = field(default_factory=Allowance)
     trial: Callable[[Draft, str], Awaitable[Trial]] | None = field(default=None, repr=False)
     say: Callable[[str], None] = field(default=lambda words: None, repr=False)
+    lay_out: Callable[[Path], None] = field(default=lambda folder: None, repr=False)
 
     @property
     def text(self) -> str:
@@ -93,6 +100,7 @@ class Draft(Protocol):
     @property
     def state(self) -> Any: ...
     def collect(self) -> tuple[Edits, tuple[str, ...]]: ...
+    def peek(self) -> Edits: ...
     def touched(self) -> tuple[str, ...]: ...
     def spend(self, cost_usd: float = 0.0, tokens: int = 0) -> None: ...
     def spent(self) -> tuple[float, int]: ...
@@ -128,9 +136,10 @@ class Proposer(Protocol):
     Attributes:
         name: stands in the ledger and in each keep.
         exact: optional; true for one of our own that needs values as they were measured, not as far as the noise lets.
+        reads: optional; false for one that takes no notice of what the brief suggests.
 
     Raises (from `propose`):
-        Exhausted: there is nothing left to propose; the run ends.
+        Exhausted: there is nothing left to propose; the others of a mix go on, else the run ends.
         ProposerUnfit: it will never work on this task as it is set up; the run ends.
         ProposerWaits: its model cannot be had now; it is asked again later, for the same experiment.
     """
@@ -194,8 +203,16 @@ class Paid(Proposer, Protocol):
     def preview(self, brief: Brief) -> Preview: ...
 
 
+def is_paid(proposer: object) -> TypeGuard[Paid]:
+    """Whether somebody pays for what a proposer writes; of a class as of what was made of it."""
+    return all(callable(getattr(proposer, name, None)) for name in ("pays", "priced", "usual", "ready", "preview"))
+
+
 class Strategy(Protocol):
-    """Picks parents and operation. Pure: the same view and number give the same plan."""
+    """Picks parents and operation, whom to ask and what to suggest. Pure: the same view and number give the same plan.
+
+    It is asked again for a number where whoever it named had nothing left; `view.pending` tells that by `exhausted`.
+    """
 
     def ask(self, n: int, view: View) -> Plan: ...
 
@@ -328,12 +345,14 @@ class Workspace(Protocol):
     def rebase(
         self, candidate: Candidate, parent: Candidate, onto: Candidate, at: float, known: Known, description: str
     ) -> Candidate: ...
+    def changed(self, before: Candidate, after: Candidate) -> Mapping[str, tuple[bytes | None, bytes | None]]: ...
     def advance(self, tree: str, message: str, tip: str, left_at: str, at: float) -> Advance: ...
     def follow(self, tip: str, left_at: str) -> Advance: ...
     def reconcile(self, history: History) -> list[str]: ...
     async def place(
         self, slot: int, candidate: Candidate, *, pristine: bool = False, which: Which = "evaluate", clean: bool = False
     ) -> Place: ...
+    def trial(self, n: int, parent: Candidate, edits: Edits) -> Candidate: ...
     async def built(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> None: ...
     def vacate(self, slot: int) -> None: ...
     def draft(self, slot: int, parent: Candidate, folder: Path | None) -> Draft: ...

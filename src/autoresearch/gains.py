@@ -157,13 +157,13 @@ def _is_newer(a: Measurement, b: Measurement) -> bool:
 def gain_of(e: Experiment, history: History) -> float | None:
     """The gain that an experiment was decided on, in the metric's unit, positive is better; None where it was not measured.
 
-    Its value against the incumbent's runs beside it; where there were none, against the value of what it stands on.
+    Its value against the incumbent's runs beside it; where there were none, against the value of what it was compared with.
     """
     assert history.run is not None
     if e.value is None or not e.parents:
         return None
     made = [m for m in e.measurements[e.base :] if m.phase == "race" and m.ok and m.of != e.n]
-    bar = statistics.fmean(m.values[history.run.metric] for m in made) if made else history.experiments[e.stands_on].value
+    bar = statistics.fmean(m.values[history.run.metric] for m in made) if made else history.experiments[history.bar_of(e)].value
     return None if bar is None else (e.value - bar) * (1 if history.run.direction == "maximize" else -1)
 
 

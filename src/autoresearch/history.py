@@ -5,6 +5,7 @@ The ledger's tables, the loop and every face see experiments only through this f
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from sys import intern
@@ -20,7 +21,9 @@ from autoresearch.records import (
     Gain,
     Kind,
     Measurement,
+    Method,
     Outcome,
+    Plan,
     RunRecord,
     Verdict,
 )
@@ -59,8 +62,8 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
     body = event.body
     assert event.n is not None
     if event.kind == "asked":
-        return Experiment(
-            n=event.n,
+        return replace(
+            experiment or Experiment(event.n),  # it is asked again where the first had nothing left
             parents=tuple(body["parents"]),
             operation=intern(body.get("operation", "")),
             asked=intern(body.get("proposer", "")),
@@ -77,8 +80,8 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
                 parents=tuple(body.get("parents", experiment.parents)),
                 description=body["description"],
                 proposer=intern(body.get("proposer", "")),
-                cost_usd=body.get("cost_usd", 0.0),
-                tokens=body.get("tokens", 0),
+                cost_usd=max(body.get("cost_usd", 0.0), experiment.cost_usd),  # of all attempts
+                tokens=max(body.get("tokens", 0), experiment.tokens),
                 failure=(failure[0], failure[1]) if failure else None,
                 notes=tuple(body.get("notes", ())),
                 content=body.get("content", ""),
@@ -101,6 +104,7 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
                 onto=body.get("onto"),
                 lines=body.get("lines"),
                 flags=tuple(Flag(**row) for row in body.get("flags", ())),
+                files=tuple(map(intern, body.get("files", ()))),
             )
         case "built":
             return replace(experiment, build_s=body["duration_s"]) if body["of"] == experiment.n else experiment
@@ -119,8 +123,16 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
             return replace(experiment, kept_commit=body["commit"])
         case "note" if body.get("what") in ("remeasure", "anew"):
             return replace(experiment, base=len(experiment.measurements))
+        case "note" if body.get("what") == "spent":  # by attempts at its proposal that came to nothing
+            return replace(
+                experiment, cost_usd=experiment.cost_usd + body["cost_usd"], tokens=experiment.tokens + body["tokens"]
+            )
+        case "note" if body.get("what") == "tampered":  # by a trial, before it is proposed
+            return replace(experiment, failure=("tampering", body["words"]))
         case "note" if body.get("what") == "confirmed":
             return replace(experiment, notes=(*experiment.notes, body["words"]))
+        case "note" if body.get("what") == "exhausted":
+            return replace(experiment, exhausted=(*experiment.exhausted, (body["proposer"], body["operation"])))
         case "note" if body.get("what") == "remeasured":
             return replace(experiment, value=body["value"])
         case _:
@@ -181,6 +193,7 @@ class History:
     evaluations: int = 0
     cost_usd: float = 0.0
     tokens: int = 0
+    dearest_usd: float = 0.0  # what one evaluation cost at most
     lost: set[int] = field(default_factory=set)
     checked: int = 0  # up to which keep (position in `line`) the periodic checks have passed
     tip: str = ""  # the newest commit on the line of incumbents
@@ -223,7 +236,7 @@ class History:
     def take_note(self, event: ChainedEvent) -> None:
         """Notes that mean something for the experiments."""
         what = event.body.get("what")
-        if what == "spent":  # besides proposals and evaluations, as trying out a log-in
+        if what == "spent" and event.n is None:  # besides proposals and evaluations, as trying out a log-in
             self.cost_usd += event.body["cost_usd"]
             self.tokens += event.body["tokens"]
         elif what == "checked":
@@ -242,14 +255,14 @@ class History:
             if old.rolled_back or old.lost:
                 experiment = replace(experiment, rolled_back=old.rolled_back, lost=old.lost)
             self.experiments[n] = experiment
+            self.cost_usd += experiment.cost_usd - old.cost_usd
+            self.tokens += experiment.tokens - old.tokens
         if event.kind == "measured":
             self.evaluations += 1
             self.cost_usd += experiment.measurements[-1].cost_usd
-        elif event.kind == "proposed":
-            self.cost_usd += experiment.cost_usd
-            self.tokens += experiment.tokens
-            if experiment.origin is not None:
-                self.agenda.revived(experiment.origin)
+            self.dearest_usd = max(self.dearest_usd, experiment.measurements[-1].cost_usd)
+        elif event.kind == "proposed" and experiment.origin is not None:
+            self.agenda.revived(experiment.origin)
         elif event.kind == "frozen" and not experiment.rebased:
             self.trees.setdefault(experiment.tree, n)
         elif event.kind == "decided":
@@ -281,6 +294,12 @@ class History:
         e = self.experiments[self.line[-1]]
         bar = self.agenda.bars.get(e.n)
         return e if bar is None else replace(e, value=bar)
+
+    def bar_of(self, e: Experiment) -> int:
+        """Which experiment a candidate has to beat: what it stands on; of one that begins at an earlier keep, the incumbent."""
+        if not e.restarts:
+            return e.stands_on
+        return self.incumbents[e.n - 1] if e.n <= len(self.incumbents) else self.line[-1]
 
     @property
     def waiting(self) -> list[Experiment]:
@@ -382,13 +401,49 @@ class View(Sequence[Experiment]):
         return self._history.experiments[0]
 
     @property
+    def noise_sd(self) -> float:
+        """Standard deviation of one evaluation, in the metric's unit; 0.0 for an exact metric, and where it is not known."""
+        method = self._history.agenda.method
+        return 0.0 if method is None or self._history.exact else method.sd or 0.0
+
+    def gain(self, e: Experiment) -> float | None:
+        """By how much a decided experiment was better than what it had to beat, in the metric's unit; None without a value."""
+        bar, sign = self.bar(e), 1 if self.run.direction == "maximize" else -1
+        return None if e.value is None or bar is None else sign * (e.value - bar)
+
+    def bar(self, e: Experiment) -> float | None:
+        """The value that a decided experiment had to beat: of the incumbent's runs beside it, else of what it is compared with.
+
+        None for the baseline.
+        """
+        if not e.n:
+            return None
+        beside = [m.values[self.run.metric] for m in e.measurements[e.base :] if m.phase == "race" and m.ok and m.of != e.n]
+        return statistics.fmean(beside) if beside else self.of(self._history.bar_of(e)).value
+
+    @property
     def ideas(self) -> list[Idea]:
         """The owner's ideas that are not done."""
         return list(self._history.agenda.open_ideas())
 
+    @property
+    def exact(self) -> bool:
+        """Whether the metric is, as far as the run knows now; `method` is how it decides."""
+        return self._history.exact
+
+    @property
+    def method(self) -> Method | None:
+        return self._history.agenda.method
+
     def of(self, n: int) -> Experiment:
         """Any experiment that was asked, decided in this view or not."""
         return self._history.experiments[n]
+
+    def plan(self, e: Experiment) -> Plan:
+        """What an experiment was asked for, as far as this view knows: of an undecided one, what it was asked for at first."""
+        if e.n >= len(self):
+            return e.first_plan
+        return Plan(e.parents, e.operation, e.asked, e.mutation, e.escalation)
 
     @property
     def pending(self) -> list[Experiment]:

@@ -7,17 +7,18 @@ so a run that was killed goes on where it was, and the same replies and values g
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import Any
 
 import anyio
 import anyio.abc
 
-from autoresearch import errands, gate, guards
+from autoresearch import errands, guards, preflight
 from autoresearch.admission import Admission
+from autoresearch.asking import Asking
+from autoresearch.baseline import Baseline
 from autoresearch.bench import Bench, fault_ending
-from autoresearch.books import Books, Ended, Options, Parts, Watch, method_notes
+from autoresearch.books import Books, Ended, Options, Parts, Watch
 from autoresearch.budget import Budget, Ending
 from autoresearch.comeback import Comeback
 from autoresearch.drafting import Drafting, refusal
@@ -29,7 +30,6 @@ from autoresearch.errors import (
     as_fault,
     ungroup,
 )
-from autoresearch.prospects import prospects
 from autoresearch.records import (
     Event,
     Experiment,
@@ -61,8 +61,9 @@ class Loop:
         self.upkeep = Upkeep(self.books, self.bench)
         self.admission = Admission(self.books, self.bench)
         self.comeback = Comeback(self.books, self.bench)
+        self.baseline = Baseline(self.books, self.bench)
         self.parts, self.options, self.history = parts, options, self.books.history
-        self.drafting = Drafting(self.books)
+        self.asking, self.drafting = Asking(self.books, self.bench), Drafting(self.books)
         self._ready: dict[int, anyio.Event] = {}
         self._passed: dict[int, anyio.Event] = {}
         self._ending: Ending | None = None
@@ -78,17 +79,20 @@ class Loop:
         Raises:
             AutoresearchError: the set-up is broken; what was recorded stays.
         """
-        self.books.spending.start()
         gain = None
         try:
             with anyio.CancelScope() as self._scope:
                 if self._ending is not None:  # stopped before it began
                     self._scope.cancel()
                 async with anyio.create_task_group() as tasks:
+                    self.asking.recover()
+                    self.books.spending.start()
                     tasks.start_soon(self._hear_requests)
                     tasks.start_soon(self._watch_clock)
+                    if self._will_propose():
+                        await preflight.ready(self.books, self.asking.quota)
                     self.comeback.begin()
-                    await self._baseline()
+                    await self.baseline.measure()
                     self.upkeep.mend()
                     gain = await (self._final() if self.options.errand and self.options.errand.final else self._on())
                     tasks.cancel_scope.cancel()
@@ -123,6 +127,13 @@ class Loop:
         history, agenda = self.history, self.history.agenda
         is_open = history.decided + 1 < len(history.experiments) or agenda.wanted or agenda.rejected
         return not is_open and (self._enough() or self.books.spending.may_ask()) is not None
+
+    def _will_propose(self) -> bool:
+        """Whether this session has a proposal to ask for."""
+        if self.options.errand is not None or self.books.spending.money_spent() is not None:
+            return False
+        is_open = any(e.stage == "asked" for e in self.history.experiments[self.history.decided + 1 :] if e.n)
+        return is_open or not self.history.line or (self._enough() or self.books.spending.may_ask()) is None
 
     async def _final(self) -> Gain | None:
         assert self.options.errand is not None
@@ -168,8 +179,9 @@ class Loop:
             self._scope.cancel()
 
     def finish(self) -> None:
-        """Ask for nothing new, let what runs come to its verdict, validate, end."""
+        """Ask for nothing new, let what runs come to its verdict, validate, end; a proposer that is waited for stays open."""
         self._finishing = True
+        self.asking.quota.stop(Ending("stopped", "stopped after the experiments under way"))
 
     # -- asking and preparing: ahead of the decisions ---------------------------------------------------------------
 
@@ -213,7 +225,7 @@ class Loop:
         """Propose, freeze (in the order of numbers, so that duplicates are the same every time), measure once."""
         try:
             if self.books.experiment(n).stage == "asked" and not self.drafting.again(n):
-                await self.drafting.propose(n)
+                await self._propose(n)
             if n - 1 in self._passed:
                 await self._passed[n - 1].wait()
             e = self.books.experiment(n)
@@ -233,6 +245,26 @@ class Loop:
         finally:
             self._passed[n].set()
             self._ready[n].set()
+
+    async def _propose(self, n: int) -> None:
+        """Have it proposed by whoever is asked; by another of the mix where that one has nothing left.
+
+        Raises:
+            Exhausted: nobody has.
+        """
+        while True:
+            try:
+                return await self.asking.propose(n)
+            except Exhausted as exhausted:
+                e = self.books.experiment(n)
+                if len(self.parts.mix) + len(self.parts.reserve) < 2:
+                    raise
+                words = one_line(str(exhausted))
+                self.books.note(n, "exhausted", proposer=e.asked, operation=e.operation, words=words)
+                plan = self.parts.strategy.ask(n, self.history.as_of(n - self.options.lag))
+                if (plan.proposer, plan.operation) in self.books.experiment(n).exhausted:
+                    raise
+                self.books.append(Event("asked", n, _asked(plan)))
 
     # -- deciding: one at a time, in order --------------------------------------------------------------------------
 
@@ -270,7 +302,8 @@ class Loop:
             await self.bench.measure(n, step)
 
     def _stale(self, n: int) -> bool:
-        return self.books.experiment(n).stands_on != self.history.incumbent.n
+        e = self.books.experiment(n)
+        return not e.restarts and e.stands_on != self.history.incumbent.n
 
     def _guarded(self, n: int, step: Step) -> Verdict | None:
         """The verdict if a guard is broken: by the first run before anything follows it, by all runs before a keep."""
@@ -299,46 +332,6 @@ class Loop:
         self.books.forget(n)
 
     # -- beginning and end ------------------------------------------------------------------------------------------
-
-    async def _baseline(self) -> None:
-        books = self.books
-        if not self.history.experiments:
-            books.append(
-                Event("asked", 0, {"parents": [], "operation": "baseline"}),
-                Event("proposed", 0, {"description": "baseline"}),
-            )
-        if books.experiment(0).stage == "proposed":
-            self.parts.workspace.begin()
-            first = books.remember(self.parts.workspace.baseline(time.time()))
-            books.append(Event("frozen", 0, {"tree": first.tree, "commit": first.commit}))
-        while self.history.decided < 0:
-            step = self.parts.acceptance.next(books.situation("baseline", 0))
-            if isinstance(step, Measure):
-                await self.bench.measure(0, step)
-            else:
-                assert isinstance(step, Verdict)
-                await self._accept_baseline(step)
-
-    async def _accept_baseline(self, verdict: Verdict) -> None:
-        """The baseline has to measure, and to pass its own guards and checks.
-
-        Raises:
-            Ended: it does not measure.
-            SetupError: it breaks a guard or a check.
-        """
-        if not verdict.kept:
-            raise Ended(Ending("baseline", f"the baseline failed: {verdict.words or verdict.reason}", 1))
-        broken = self._broken_guard(self.books.experiment(0), strict=True)
-        if broken:
-            raise SetupError(f"the baseline itself breaks a guard: {broken}. Mend the bound or the code first.")
-        for check in self.options.checks:
-            if words := await self.bench.check(0, check, self.books.candidate(0)):
-                raise SetupError(f"the baseline itself fails: {words}. Mend it first.")
-        await gate.begin(self.books, self.bench)
-        body = {"verdict": "keep", "reason": verdict.reason, "words": verdict.words, "value": verdict.value}
-        self.books.append(*method_notes(verdict), Event("decided", 0, body), durable=True)
-        for words in prospects(self.history, self.options):
-            self.books.note(None, "prospect", words=words)
 
     def _close(self, ending: Ending, gain: Gain | None) -> None:
         errand = self.options.errand

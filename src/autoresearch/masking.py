@@ -62,6 +62,7 @@ class Mask:
             content=None if leak else content,
             failure=(failure[0], self.cover(failure[1])) if failure else None,
             notes=tuple(map(self.cover, proposal.notes)),
+            hypothesis=self.cover(proposal.hypothesis),
         )
 
     def leak(self, edits: Edits, read: Callable[[str], bytes]) -> str:

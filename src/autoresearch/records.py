@@ -28,6 +28,9 @@ Which = Literal["evaluate", "gate", "held_out"]
 """Which of a task's three sets is measured on: what proposers may know, what answers yes or no, what is opened at the end."""
 
 
+RESTART, TUNE = "restart", "tune"
+"""Operations: from an earlier keep on; constants of the newest keep that is no setting of constants."""
+
 _JUDGED = ("baseline", "first", "race")
 
 
@@ -146,11 +149,13 @@ class Trial:
 
     Attributes:
         words: what failed, or what passed; `output` the last lines of what was printed, covered.
+        tried: false where it could not be: nothing follows for the proposal then.
     """
 
     passed: bool
     words: str
     output: str = ""
+    tried: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +180,7 @@ class Candidate:
     Attributes:
         lines: added less removed lines in the scope, against what it stands on; None where there are none to count.
         flags: what stands out in the diff against what it stands on.
+        files: whose content differs from that of what it stands on, as paths from the project's folder, sorted.
     """
 
     n: int
@@ -183,6 +189,7 @@ class Candidate:
     content: Any = field(default=None, compare=False, repr=False)
     lines: int | None = field(default=None, compare=False)
     flags: tuple[Flag, ...] = field(default=(), compare=False)
+    files: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +384,8 @@ class Experiment:
         asked: which proposer of a mix was asked, `` for the first; `proposer` is who answered.
         mutation: the named kind of change that was suggested; `escalation` how far a plateau had changed the question.
         hypothesis, expected, model, turns: as the proposal says.
+        files: the first of those that the present candidate changes.
+        exhausted: who of a mix was asked before and had nothing left, each with the operation that was asked for.
     """
 
     n: int
@@ -416,11 +425,26 @@ class Experiment:
     expected: float | None = None
     model: str = ""
     turns: int = 0
+    files: tuple[str, ...] = ()
+    exhausted: tuple[tuple[str, str], ...] = ()
 
     @property
     def stands_on(self) -> int:
         """The experiment that the present candidate is a change of."""
         return self.parents[0] if self.onto is None else self.onto
+
+    @property
+    def restarts(self) -> bool:
+        """Whether it begins at an earlier keep on purpose: it is never put onto the incumbent, only compared with it."""
+        return self.operation == RESTART and self.origin is None
+
+    @property
+    def first_plan(self) -> Plan:
+        """What it was asked for at first: the same before and after it was asked of another, who had something left."""
+        if not self.exhausted:
+            return Plan(self.parents, self.operation, self.asked, self.mutation, self.escalation)
+        proposer, operation = self.exhausted[0]
+        return Plan(self.parents, operation, proposer)
 
     @property
     def decided(self) -> bool:
@@ -654,6 +678,7 @@ class Order:
         pristine: nothing that earlier evaluations left counts: caches are empty.
         which: the set that is measured on; of another than `evaluate` no log, no artifact and no words are kept.
         clean: in a tree laid out anew from git, with nothing in it that was there before.
+        trial: for a proposal under way, which gets the last lines of what it printed.
     """
 
     n: int
@@ -667,6 +692,7 @@ class Order:
     pristine: bool = False
     which: Which = "evaluate"
     clean: bool = False
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,13 @@ from typing import Any
 
 from autoresearch.agenda import PAIRS
 from autoresearch.errors import DiskFault
+from autoresearch.expectations import Expectations, effect, expectations
 from autoresearch.gains import MUCH, TRIED, Evidence, evidence, gain_of, gate
 from autoresearch.history import History
+from autoresearch.proposals import by_mutation, by_proposer
 from autoresearch.records import Direction, Experiment, Gain, Kind
 from autoresearch.taskfile.units import show_seconds
-from autoresearch.text import counted, one_line
+from autoresearch.text import counted, one_line, show_clock, show_usd
 
 _STATUS = {
     Kind.KEEP: "keep",
@@ -103,9 +105,13 @@ def summary(history: History) -> dict[str, Any]:
         "gate": asdict(asked) if (asked := gate(history)) else None,
         "trust": asdict(history.agenda.trust) if history.agenda.trust else None,
         "counts": counts(history.experiments),
+        "proposers": [asdict(share) for share in by_proposer(history)],
+        "mutations": [asdict(share) for share in by_mutation(history)],
+        "expectations": asdict(foreseen) if (foreseen := _expectations(history)) else None,
         "touched": sum(bool(e.touches) for e in history.experiments),
         "quarantined": [e.n for e in history.experiments if e.quarantined],
         "waiting": [e.n for e in history.waiting],
+        "waits": [{"proposer": name, "until": w.until, "words": w.words} for name, w in history.agenda.waits.items()],
         "evaluations": history.evaluations,
         "cost_usd": history.cost_usd,
         "tokens": history.tokens,
@@ -128,6 +134,14 @@ def experiment_row(e: Experiment, history: History, *, held_out: bool = False) -
         "operation": e.operation,
         "description": e.description,
         "proposer": e.proposer,
+        "asked": e.asked,
+        "mutation": e.mutation,
+        "escalation": e.escalation,
+        "hypothesis": e.hypothesis,
+        "expected": e.expected,
+        "effect": effect(history.as_of(history.decided), e) if e.decided else None,
+        "model": e.model,
+        "turns": e.turns,
         "verdict": e.verdict.kind.value if e.verdict else None,
         "reason": e.verdict.reason if e.verdict else None,
         "words": e.verdict.words if e.verdict else "",
@@ -136,6 +150,7 @@ def experiment_row(e: Experiment, history: History, *, held_out: bool = False) -
         "kept_commit": e.kept_commit,
         "tree": e.tree,
         "lines": e.lines,
+        "files": list(e.files),
         "origin": e.origin,
         "gain": gain_of(e, history) if e.decided else None,
         "validated": asdict(validated) if validated else None,
@@ -231,11 +246,31 @@ def last_lines(history: History) -> Sequence[str]:
     run = history.run
     assert run is not None
     found = counts(history.experiments)
-    cost = f" · {history.cost_usd:.2f} USD" if history.cost_usd else ""
-    ended = f"ended: {run.stop_words or run.stop_reason} · {show_counts(found)}{cost}"
+    ended = f"ended: {run.stop_words or run.stop_reason} · {show_counts(found)}{spent(history)}"
     if run.stop_reason == "baseline":
         return [ended, "next: autoresearch check --fix, which finds out what is missing"]
-    return [ended, *decoy_lines(history), *result_lines(history)]
+    go_on = [f"go on: autoresearch run {run.run}{_from(history)}"] if run.stop_reason == "quota" else []
+    return [ended, *decoy_lines(history), *result_lines(history), *go_on]
+
+
+def spent(history: History) -> str:
+    """` · 8.12 USD`, or the tokens of models without a price; `` where nothing was paid."""
+    if history.cost_usd:
+        return f" · {show_usd(history.cost_usd)}"
+    return f" · {counted(history.tokens, 'token')}" if history.tokens else ""
+
+
+def _from(history: History) -> str:
+    """From when on it is worth it, where that is known."""
+    told = [wait.until for wait in history.agenda.waits.values() if wait.told]
+    assert history.run is not None
+    return f" (from {show_clock(min(told), history.run.last_at)} on)" if told else ""
+
+
+def waiting_lines(history: History, now: float) -> list[str]:
+    """Models that cannot be had now, and until when they are waited for."""
+    waits = [wait for wait in history.agenda.waits.values() if wait.until > now]
+    return [f"waiting until {show_clock(wait.until, now)}: {wait.words}" for wait in waits]
 
 
 def result_lines(history: History) -> list[str]:
@@ -260,7 +295,27 @@ def standing_lines(history: History) -> list[str]:
         lines.append(f"gate: {asked.queries} of {asked.most} queries, {asked.passed} passed")
     found = evidence(history)
     lines += [] if found is None else evidence_lines(found, history)
-    return [*lines, *review_lines(history)]
+    return [*lines, *proposal_lines(history), *review_lines(history)]
+
+
+def proposal_lines(history: History) -> list[str]:
+    """Who proposed what, where several did, and how well expectations did."""
+    shares, foreseen = by_proposer(history), _expectations(history)
+    lines = [f"by: {' · '.join(share.words for share in shares)}"] if len(shares) > 1 else []
+    return [*lines, *([foreseen.words] if foreseen is not None else [])]
+
+
+def _expectations(history: History) -> Expectations | None:
+    return expectations(history.as_of(history.decided)) if history.experiments else None
+
+
+def foreseen_words(e: Experiment, history: History) -> str:
+    """`expected −1.0 %, measured −0.32 %`: the effect that was expected of one experiment, `` where none was."""
+    if e.expected is None:
+        return ""
+    made = effect(history.as_of(history.decided), e) if e.decided else None
+    words = f"expected {100 * e.expected:+.2g} %" + ("" if made is None else f", measured {100 * made:+.2g} %")
+    return words.replace("-", "−")
 
 
 def review_lines(history: History) -> list[str]:

@@ -8,20 +8,23 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 
-from autoresearch import consent, git, machine, proposers
+from autoresearch import consent, git, machine, payers, proposers
 from autoresearch.acceptance import final
-from autoresearch.assembly import Assembly, refuse_inputs, scope_of, wanted
+from autoresearch.agenda import Wall
+from autoresearch.assembly import Assembly, proposing, refuse_inputs, scope_of, wanted
 from autoresearch.books import Errand, Options, Parts, Watch
+from autoresearch.briefing import Words, hashes
 from autoresearch.budget import Budget, Ending
 from autoresearch.checkup.connections import unreached
-from autoresearch.choice import Choice, Wish, slots_of, with_proposer
+from autoresearch.choice import Choice, Wish, budget_of, slots_of, with_proposer
 from autoresearch.errors import RepositoryError, SetupError, ungrouped
+from autoresearch.forecast import Forecast
 from autoresearch.history import History
 from autoresearch.lock import OwnerLock
 from autoresearch.loop import Loop
@@ -29,6 +32,7 @@ from autoresearch.plot import Plotter
 from autoresearch.process import Supervisor
 from autoresearch.process.probe import Found
 from autoresearch.project import Project
+from autoresearch.proposers.program import Login
 from autoresearch.records import ChainedEvent, Event, Trust
 from autoresearch.report import ResultsTable
 from autoresearch.shares import Shares, check_fits
@@ -68,7 +72,9 @@ class Session:
         refuse_inputs(project.folder, self.task)
         if str(project.folder) not in sys.path:
             sys.path.insert(0, str(project.folder))  # for proposers named module:Class
-        proposers.known(self.task.proposer[0].kind)  # before anything is recorded
+        for table in proposing(self.task).values():
+            proposers.known(table.kind)  # before anything is recorded
+        self._words = Words(project.folder, self.task)
         self.location = project.location(wish.confirm)
         self.notices: list[str] = []
         self.pictures = True
@@ -87,10 +93,12 @@ class Session:
             self._answer_late_requests()
             if self.is_new and any(r.run == self.run.run for r in self.ledger.runs()):
                 raise SetupError(f"run {self.run.run} exists already: another session started it meanwhile")
+            self._settle_payers()
             if self.is_new:
                 self._record_start()
             else:
                 self._record_restart()
+            self._record_wall()
             self._take_over()
             self._opened = opened.pop_all()
 
@@ -101,6 +109,62 @@ class Session:
             return []
         model = f' and model = "{table.model}"' if wish.model else ""
         return [f'in this session {table.kind} proposes; to stay with it write kind = "{table.kind}"{model} under [proposer]']
+
+    def _settle_payers(self) -> None:
+        """Who pays for the models, and where the run stops for it, before anything is recorded.
+
+        Raises:
+            SetupError: nobody does, or there is no wall and nobody to ask for one.
+        """
+        self.logins: Mapping[str, Login] = {}
+        self.payers: tuple[payers.Payer, ...] = ()
+        self._wall: Wall | None = None
+        self.forecast = Forecast(None, None, 0, 0)
+        self._made_before = max(0, self.history.decided)
+        if self.wish.order is not None:
+            return
+        paths, location = self.project.paths, self.location
+        self.logins = payers.logins(self.task, paths, self.wish.confirm)
+        assembly = Assembly(paths, location, self.task, self.run, self.ledger, logins=self.logins, words=self._words)
+        self.payers = payers.payers(assembly, self.logins)
+        if self.payers:
+            self._others = payers.others(self.ledger, self.run.run)
+            self._asked = [payer.asked for payer in self.payers]
+            self.forecast = payers.outlook(
+                self._asked, [self.history, *self._others], self.budget(), session=self.wish.experiments
+            )
+            self._wall = payers.wall(self.payers, self.budget(), self.forecast, self.wish.amount)
+
+    def paying(self) -> list[str]:
+        """Who pays for which model, and what it will cost, in lines."""
+        found = [payer.line(self.budget(), self.history.cost_usd) for payer in self.payers]
+        return [*found, self.forecast.line] if found else []
+
+    def facts(self) -> dict[str, Any]:
+        """The same for programs."""
+        budget = self.budget()
+        walls = {key: getattr(budget, key) for key in ("cost_usd", "tokens", "session_cost_usd", "session_tokens", "until")}
+        found = {"paid": [payer.as_json() for payer in self.payers], "walls": walls}
+        return found | {"forecast": asdict(self.forecast) if self.payers else None}
+
+    def outlook(self, history: History, worked_s: float) -> Forecast | None:
+        """What is still to come, as far as it is known by now; None where nobody pays.
+
+        Args:
+            history: the run's; worked_s: how long this session has worked. May be called from another thread.
+        """
+        if not self.payers:
+            return None
+        made = max(0, len(history.experiments) - 1) - self._made_before
+        session = None if self.wish.experiments is None else max(0, self.wish.experiments - made)
+        return payers.outlook(self._asked, [history, *self._others], self._budget, session=session, worked_s=worked_s)
+
+    def _record_wall(self) -> None:
+        """What the owner answered holds for the run, however often it goes on."""
+        if self._wall is not None:
+            said = {key: value for key, value in asdict(self._wall).items() if value is not None}
+            self.ledger.append(self.run.run, Event("note", None, {"what": "wall", **said}), durable=True)
+        self._budget = self.budget()
 
     def _one_at_a_time(self) -> list[str]:
         """That evaluations do not overlap, where several slots were asked for."""
@@ -239,8 +303,8 @@ class Session:
         """The live keys' versions by hash: the task file and the owner's instructions as they are now."""
         task_file = self.project.folder / FILE
         text = task_file.read_bytes() if task_file.is_file() else b""
-        hashes = {"task": self.ledger.put(text), "instructions": self.ledger.put(self.task.instructions_text.encode())}
-        self.ledger.append(self.run.run, Event("note", None, {"what": "texts", **hashes}))
+        found = {"task": self.ledger.put(text), **hashes(self._words.now(), self.ledger.put)}
+        self.ledger.append(self.run.run, Event("note", None, {"what": "texts", **found}))
 
     # -- the work ---------------------------------------------------------------------------------------------------
 
@@ -249,18 +313,7 @@ class Session:
         return self.ledger.history(self.run.run)
 
     def budget(self) -> Budget:
-        b, wish = self.task.budget, self.wish
-        if wish.order is not None:
-            return Budget()  # what a person asked for has its own end, and costs no money
-        return Budget(
-            experiments=b.experiments or None,
-            session_experiments=wish.experiments,
-            evaluations=b.evaluations,
-            time_s=b.time,
-            session_time_s=wish.time_s,
-            cost_usd=b.cost_usd,
-            tokens=b.tokens,
-        )
+        return budget_of(self.task, self.wish, self.history)
 
     async def work(self, watch: Watch, ready: Callable[[Loop], None] = lambda loop: None) -> Ending:
         """Run the loop to the session's end, keep `results.tsv` and the picture up to date."""
@@ -296,7 +349,9 @@ class Session:
         self, supervisor: Supervisor, shares: Shares, slots: tuple[int, int], seen: Watch, ready: Callable[[Loop], None]
     ) -> Ending:
         paths, location = self.project.paths, self.location
-        assembly = Assembly(paths, location, self.task, self.run, self.ledger, slots=slots, shares=shares)
+        assembly = Assembly(
+            paths, location, self.task, self.run, self.ledger, slots=slots, shares=shares, logins=self.logins, words=self._words
+        )
         shares.room.say = lambda words: seen("mended", {"words": words})
         self._ask_consent(await assembly.found_for_proposals(supervisor))
         self._say_trust(trust_of(self.task, await assembly.found(supervisor)), seen)
@@ -323,10 +378,10 @@ class Session:
         Raises:
             SetupError: he does not.
         """
-        table = self.task.proposer[0]
-        if self.wish.order is None and (table.sandbox == "none" or not found.kind):
-            why = found.words if table.sandbox != "none" else "[proposer] sandbox is none"
-            consent.ask(self.project.paths, table.kind, why, self.wish.confirm)
+        for table in proposing(self.task).values() if self.wish.order is None else ():
+            if table.sandbox == "none" or not found.kind:
+                why = found.words if table.sandbox != "none" else "[proposer] sandbox is none"
+                consent.ask(self.project.paths, table.kind, why, self.wish.confirm)
 
     def _say_trust(self, trust: Trust, seen: Watch) -> None:
         """Store how far the ruler is out of reach in this session, and say it."""

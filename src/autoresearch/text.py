@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import traceback
 
 
@@ -23,6 +24,17 @@ def show_bytes(number: float) -> str:
         if abs(number) >= size:
             return f"{number / size:.3g} {unit}"
     return f"{number:.0f} bytes"
+
+
+def show_usd(number: float) -> str:
+    """`8.12 USD`, `0.0034 USD`: money in words, and never 0 for what is not."""
+    return f"{number:.2f} USD" if number >= 0.1 or not number else f"{number:.2g} USD"
+
+
+def show_clock(at: float, now: float) -> str:
+    """A time of the clock as one looks for it: `03:12`, with the seconds where it is near, and the day where it is far."""
+    near, far = at - now < 120, at - now > 20 * 3600
+    return time.strftime("%a %H:%M" if far else "%H:%M:%S" if near else "%H:%M", time.localtime(at))
 
 
 def slug(name: str) -> str:

@@ -147,6 +147,15 @@ class Decoys:
                 return "the planted score"
         return ""
 
+    def cover(self, text: str) -> str:
+        """The text without any planted value: an honest program may print its environment."""
+        if self._prefix in text:
+            for label in self.rows.values():
+                text = text.replace(label, "***decoy***")
+        for score in self._scores:
+            text = text.replace(score, "***decoy***")
+        return text
+
     def is_score(self, value: float) -> bool:
         """Whether a measured value is the planted one, to nine digits."""
         return any(abs(value - float(score)) <= _NEAR * abs(float(score)) for score in self._scores)

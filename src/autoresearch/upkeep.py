@@ -148,7 +148,7 @@ class Upkeep:
 
     def _change(self, e: Experiment) -> str:
         """The change of the metric as it was decided on: in the pairs of a race, else against the parent's value."""
-        metric, onto = self._books.options.settings.metric, self._books.experiment(e.stands_on)
+        metric, onto = self._books.options.settings.metric, self._books.experiment(self._books.history.bar_of(e))
         race = [m for m in e.measurements[e.base :] if m.phase == "race" and m.ok]
         bars = [m.values[metric] for m in race if m.of != e.n]
         if e.value is None or (onto.value is None and not bars):

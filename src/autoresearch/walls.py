@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,7 @@ class Walls:
         shown = [place for name in (*table.inputs, *evaluate.inputs) for place in self._input(name)]
         shown += self._named_by_variables()
         shown += self.host.around(str(p) for word in (table.command, *table.args) for p in _absolute(word))
+        shown += self.host.around(filter(None, [shutil.which(table.kind)]))  # the program of a kind named so
         sandbox = self._sandbox(found, table.network, shown, table.sandbox)
         disk = self._task.run.disk
         trees = tuple(self._folder.parent / f"evaluation-{i}" for i in range(slots))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -49,6 +51,17 @@ def test_no_pin_names_a_host_and_each_has_a_hash() -> None:
         assert text.count("==") <= text.count("--hash=sha256:")
 
 
+def test_agent_programs_are_pinned_exactly_with_hashes_and_no_host() -> None:
+    folder = ROOT / "requirements" / "agents"
+    text = (folder / "package-lock.json").read_text()
+    packages = json.loads(text)["packages"]
+    wanted = json.loads((folder / "package.json").read_text())["dependencies"]
+    assert "://" not in text
+    assert packages.pop("")["dependencies"] == wanted
+    assert [version for version in wanted.values() if not re.fullmatch(r"\d+\.\d+\.\d+", version)] == []
+    assert [name for name, one in packages.items() if not one["integrity"].startswith("sha512-")] == []
+
+
 def test_python_that_does_not_run_or_is_too_old_is_passed_over(tools: Path) -> None:
     program(tools, "python3", "exit 127")
     program(tools, "python3.14", "exit 1")
@@ -64,7 +77,7 @@ def test_no_python_at_all_is_said(tools: Path) -> None:
 
 
 INSTALL = "system_places=; install_system_packages"
-PROGRAMS = ("git", "gcc", "make", "node", "initdb", "psql", "sshd", "ssh", "ssh-keygen", "bwrap")
+PROGRAMS = ("git", "gcc", "make", "node", "npm", "initdb", "psql", "sshd", "ssh", "ssh-keygen", "bwrap")
 
 
 def test_only_missing_system_packages_are_installed(tools: Path) -> None:
@@ -83,6 +96,38 @@ def test_only_missing_system_packages_are_installed(tools: Path) -> None:
         (tools.parent / "asked").unlink()
     assert shell(INSTALL, PATH=str(tools)).returncode == 0
     assert not (tools.parent / "asked").exists()
+
+
+def agents(tools: Path, npm: str) -> subprocess.CompletedProcess[str]:
+    """Install the agent programs with a stand-in for npm, in a folder beside that of the tools."""
+    for name in ("cp", "mkdir", "rm", "tail"):
+        if not (tools / name).exists():
+            (tools / name).symlink_to(str(shutil.which(name)))
+    (top := tools.parent / "checkout").mkdir(exist_ok=True)
+    if not (top / "requirements").exists():
+        shutil.copytree(ROOT / "requirements", top / "requirements")
+    program(tools, "npm", npm)
+    program(tools, "node", "echo v20.0.0")
+    return shell(f'root="{top}"; system_places=; install_agents', PATH=str(tools))
+
+
+def test_agent_programs_are_installed_again_only_when_their_pins_change(tools: Path) -> None:
+    count = f'echo once >> "{tools.parent}/asked"'
+    for _ in range(2):
+        assert agents(tools, count).returncode == 0
+    assert (tools.parent / "asked").read_text().count("once") == 1
+    pins = tools.parent / "checkout" / "requirements" / "agents" / "package.json"
+    pins.write_text(pins.read_text() + "\n")
+    assert agents(tools, count).returncode == 0
+    assert (tools.parent / "asked").read_text().count("once") == 2
+
+
+def test_agent_programs_that_cannot_be_installed_are_said_and_tried_again(tools: Path) -> None:
+    done = agents(tools, "echo no such package; exit 1")
+    assert done.returncode == 1
+    assert "no such package" in done.stderr
+    assert agents(tools, f'echo once >> "{tools.parent}/asked"').returncode == 0
+    assert (tools.parent / "asked").exists()
 
 
 def test_missing_system_packages_are_named_to_who_cannot_install_them(tools: Path) -> None:

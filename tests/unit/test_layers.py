@@ -28,7 +28,12 @@ FACES = {
     "assembly",
     "checkup",
     "brief",
+    "briefing",
+    "exhibits",
     "report",
+    "lessons",
+    "expectations",
+    "proposals",
     "gains",
     "plot",
     "live",
@@ -36,10 +41,12 @@ FACES = {
     "trust",
     "walls",
     "consent",
+    "payers",
+    "forecast",
     "private",
 }
 LOOP = {"loop", "books", "bench", "upkeep", "comeback", "errands", "budget", "slots", "guards", "prospects", "drafting"}
-LOOP |= {"admission", "plausible", "review", "gate"}
+LOOP |= {"admission", "plausible", "review", "gate", "trials", "waiting", "preflight", "asking", "baseline"}
 SIBLINGS = {"strategies", "proposers", "acceptance", "runners", "workspace", "ledger"}
 TOOLS = {
     "detect",
@@ -54,6 +61,7 @@ TOOLS = {
     "exclusive",
     "tripwires",
     "prices",
+    "patience",
 }
 GROUND = {
     "taskfile",
@@ -63,6 +71,7 @@ GROUND = {
     "history",
     "frame",
     "agenda",
+    "mutations",
     "text",
     "masking",
     "noise",
@@ -72,7 +81,8 @@ GROUND = {
 }
 LAYERS = (FACES, LOOP, SIBLINGS, TOOLS, GROUND)
 
-READERS = {"brief", "report", "gains", "plot"}  # they stand beside the faces, and see records only
+# they stand beside the faces, and see records only
+READERS = {"brief", "report", "lessons", "expectations", "proposals", "gains", "plot", "forecast"}
 HEAVY = {"optuna", "matplotlib", "numpy"}
 SLOW = HEAVY | {"typer", "rich", "pydantic"}
 

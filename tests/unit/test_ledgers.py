@@ -46,8 +46,11 @@ class TestSqliteLedger(LedgerConformance):
 
     def test_history_from_the_tables_is_the_fold_of_the_events(self, ledger: SqliteLedger) -> None:
         ledger.append("r", start(), *experiment(0), *experiment(1), Event("note", 1, {"what": "checked"}))
-        ledger.append("r", *experiment(2), *experiment(3)[:4])
-        ledger.append("r", Event("frozen", 3, {"tree": "other", "commit": "c", "rebased": True}), experiment(3)[4])
+        ledger.append("r", experiment(2)[0], Event("note", 2, {"what": "exhausted", "proposer": "p", "operation": "tune"}))
+        ledger.append("r", Event("asked", 2, {"parents": [1], "proposer": "q", "mutation": "swap", "escalation": "bold"}))
+        ledger.append("r", *experiment(2)[1:], *experiment(3)[:4])
+        ledger.append("r", Event("frozen", 3, {"tree": "other", "commit": "c", "rebased": True, "files": ["a", "b"]}))
+        ledger.append("r", experiment(3)[4])
         ledger.append("r", Event("advanced", 3, {"commit": "c3", "tree": "other", "moved": False}))
         ledger.append("r", Event("rolled_back", 3, {"to": 1, "words": "", "commit": "c4", "tree": "t", "moved": True}))
         ledger.append("r", *experiment(4, "crash"), *experiment(5)[:2])

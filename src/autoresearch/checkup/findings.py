@@ -10,6 +10,7 @@ from typing import Any
 from autoresearch.checkup.breakage import Breakage
 from autoresearch.checkup.controls import Ruined, Unchanged
 from autoresearch.checkup.forecast import Disk, Pace, Sweep
+from autoresearch.checkup.paid import Paid
 from autoresearch.checkup.spread import Greedy, Spread
 from autoresearch.guards import Bound, broken
 from autoresearch.records import Readout
@@ -76,6 +77,7 @@ class Findings:
     disk: Disk | None = None
     pace: Pace | None = None
     price: str = ""
+    paid: Paid = field(default_factory=Paid)
     sweep: Sweep = field(default_factory=Sweep)
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -83,7 +85,7 @@ class Findings:
 
     @property
     def ready(self) -> bool:
-        return not self.problems and (not self.lines or self.written)
+        return not self.problems and not self.paid.problems and (not self.lines or self.written)
 
     @property
     def values(self) -> list[float]:
@@ -102,8 +104,8 @@ class Findings:
             "other_values": [dict(r.values) for r in measured],
             "duration_s": [r.duration_s for r in measured],
             "peak_mb": [r.peak_mb for r in measured],
-            "problems": list(self.problems),
-            "warnings": list(self.warnings),
+            "problems": [*self.problems, *self.paid.problems],
+            "warnings": [*self.warnings, *self.paid.warnings],
             "sd": spread.sd if spread else None,
             "relative_sd": spread.relative if spread else None,
             "drift": {"trend": spread.trend, "correlation": spread.correlation, "drifts": spread.drifts} if spread else None,
@@ -127,6 +129,7 @@ class Findings:
             "disk": _plain(self.disk) | {"needed": self.disk.needed} if self.disk else None,
             "pace": _plain(self.pace),
             "price": self.price,
+            "paid": list(self.paid.proposers),
             "sweep": _plain(self.sweep) | {"would_do": self.sweep.would_do},
             "reusable_until": self.reusable_until,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -61,9 +62,20 @@ def overview(
 def init(
     folder: Folder = HERE,
     number: Annotated[
-        str | None, typer.Argument(metavar="[METRIC]", help="The number's name, as in --minimize METRIC.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[METRIC | GOAL]",
+            help="The number's name, as in --minimize METRIC; or, for --with, what to improve in words.",
+            show_default=False,
+        ),
     ] = None,
     yes: Yes = False,
+    drafter: Annotated[
+        str | None, typer.Option("--with", metavar="AGENT", help="Let it draft the task: claude, codex, gemini, opencode, pi, llm.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="The model of --with.", show_default=False)] = "",
+    base_url: Annotated[str, typer.Option(help="Where the model of --with is served.", show_default=False)] = "",
+    cost: Annotated[float | None, typer.Option(metavar="USD", help="What the draft may cost at most; 1 if left out.")] = None,
     name: Annotated[str | None, typer.Option(help="The task's name.")] = None,
     edit: Edit = None,
     command: Evaluate = None,
@@ -85,14 +97,22 @@ def init(
     run_it: Annotated[bool, typer.Option("--try", help="Run the command once in a sealed tree to see its numbers.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing task file.")] = False,
 ) -> None:
-    """Write a task: autoresearch.toml and program.md."""
-    from autoresearch.cli.answers import given_by
+    """Write a task: autoresearch.toml and program.md.
+
+    With a goal in words and --with, an agent drafts them, and what measures.
+    """
+    from autoresearch.cli.answers import Given, given_by
     from autoresearch.cli.init import write_task
     from autoresearch.errors import SetupError
 
     if minimize and maximize:
         raise SetupError("--minimize and --maximize are both given, expected one of them")
-    if number and not (minimize or maximize):
+    if number and drafter is None and len(number.split()) > 1:
+        raise SetupError(
+            f"{number!r} is a goal in words, for which an agent can draft a task: add --with claude (codex, gemini, opencode, pi, "
+            "llm); or name the number by --minimize or --maximize"
+        )
+    if number and drafter is None and not (minimize or maximize):
         raise SetupError(f"unexpected {number!r}: name the number by --minimize {number}, the folder by --folder {number}")
     if number and metric and number != metric:
         raise SetupError(f"the number is called both {metric!r} and {number!r}, expected one name")
@@ -114,6 +134,12 @@ def init(
         cache=cache,
         env=env,
     )
+    if drafter is not None:
+        if template is not None or replace(given, metric=None) != Given() or not number:
+            raise SetupError('--with takes the goal in words, and drafts all the rest: init "make GET /search faster" --with claude')
+        from autoresearch.cli.drafting_task import With, draft_task
+
+        raise typer.Exit(draft_task(folder, number, With(drafter, model, base_url, cost), yes=yes, force=force))
     write_task(folder, given, yes=yes, force=force, run_it=run_it, template=template)
 
 
@@ -137,6 +163,8 @@ def run(
     experiments: Annotated[int | None, typer.Option("-n", help="Experiments in this session.", min=1)] = None,
     time: Annotated[str | None, typer.Option(help="Working time of this session, as 90s, 5m, 8h.")] = None,
     until: Annotated[str | None, typer.Option(help="Clock time at which this session ends, as 07:00.")] = None,
+    cost: Annotated[float | None, typer.Option(metavar="USD", help="What this session may cost at most.")] = None,
+    tokens: Annotated[int | None, typer.Option(metavar="N", help="Tokens of this session at most.", min=1)] = None,
     proposals: Annotated[int | None, typer.Option(help="Proposal slots.", min=1)] = None,
     evaluations: Annotated[int | None, typer.Option(help="Evaluation slots.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of a new run.", min=0)] = None,
@@ -144,6 +172,9 @@ def run(
     start: Annotated[str | None, typer.Option("--from", help="Start a new run from RUN, RUN:N or a git revision.")] = None,
     include_dirty: Annotated[bool, typer.Option("--include-dirty", help="Start from the files as they are now.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Go on in the background.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what a proposer would be started with and told, and what it may cost.")
+    ] = False,
     rebaseline: Annotated[
         bool, typer.Option("--rebaseline", help="Measure baseline and incumbent here and go on with those numbers.")
     ] = False,
@@ -190,7 +221,7 @@ def run(
         cache=cache,
         env=env,
     )
-    wrote = ensure_task(folder, given, asks=confirmer(yes) is not None, proposer=proposer, model=model)
+    wrote = not dry_run and ensure_task(folder, given, asks=confirmer(yes) is not None, proposer=proposer, model=model)
     flags = Flags(
         name=name,
         experiments=experiments,
@@ -208,7 +239,13 @@ def run(
         rebaseline=rebaseline,
         proposer="" if wrote else proposer,
         model="" if wrote else model,
+        cost=cost,
+        tokens=tokens,
     )
+    if dry_run:
+        from autoresearch.cli.dry_run import show_proposals
+
+        return show_proposals(folder, flags)
     raise typer.Exit(run_command(folder, flags))
 
 
@@ -290,6 +327,14 @@ def diff(
     from autoresearch.cli.look import print_diff
 
     print_diff(folder, name, n, m)
+
+
+@app.command()
+def report(name: RunName = None, folder: Folder = HERE, json: Json = False) -> None:
+    """What a run came to, who proposed what, and what it teaches."""
+    from autoresearch.cli.report import show_report
+
+    show_report(folder, name, as_json=json)
 
 
 @app.command()
@@ -383,11 +428,26 @@ def idea(
 
 
 @app.command()
-def brief(name: RunName = None, folder: Folder = HERE, json: Json = False) -> None:
-    """Print what a proposer would be told now."""
-    from autoresearch.cli.back import show_brief
+def brief(
+    n: Annotated[
+        str | None, typer.Argument(metavar="[N]", help="An experiment's number: what it was told; with --eject, a path.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--run", help="The run; the newest one if left out.")] = None,
+    folder: Folder = HERE,
+    json: Json = False,
+    eject: Annotated[
+        bool, typer.Option("--eject", help="Write the template into the project, as brief.md.j2 or at the path given.")
+    ] = False,
+) -> None:
+    """Print what the next experiment would be told, or what experiment N was; how many tokens its parts have."""
+    from autoresearch.cli.brief import eject_template, show_brief
+    from autoresearch.errors import SetupError
 
-    show_brief(folder, name, as_json=json)
+    if eject:
+        return eject_template(folder, n)
+    if n is not None and not n.isdecimal():
+        raise SetupError(f"brief {n}: expected an experiment's number; a run goes by --run {n}")
+    return show_brief(folder, None if n is None else int(n), name, as_json=json)
 
 
 @app.command()

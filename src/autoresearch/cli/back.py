@@ -1,4 +1,4 @@
-"""Commands that steer a run or come back to it: validate, revive, reject, approve, idea, brief, export --bundle, import."""
+"""Commands that steer a run or come back to it: validate, revive, reject, approve, idea, export --bundle, import."""
 
 from __future__ import annotations
 
@@ -10,19 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from autoresearch import brief, errands, lock, strategies
+from autoresearch import errands, lock
 from autoresearch.choice import Wish
 from autoresearch.cli.start import Flags, work
-from autoresearch.contracts import Brief
 from autoresearch.errors import SetupError
 from autoresearch.history import History
 from autoresearch.lock import OwnerLock
 from autoresearch.project import Project
-from autoresearch.records import Experiment
 from autoresearch.report import result_lines
 from autoresearch.session import Session
-from autoresearch.sight import Sight
-from autoresearch.taskfile import load
 from autoresearch.text import counted
 
 FEWEST, MOST = 3, 8  # pairs of a final comparison
@@ -101,7 +97,7 @@ def _ask_owner(project: Project, run: str, kind: str, details: Mapping[str, Any]
     return True
 
 
-# -- ideas and the brief -----------------------------------------------------------------------------------------------
+# -- ideas --------------------------------------------------------------------------------------------------------------
 
 
 def give_idea(folder: Path, name: str | None, text: str | None, *, done: int | None, as_json: bool) -> None:
@@ -131,30 +127,6 @@ def _list_ideas(project: Project, run: str, *, as_json: bool) -> None:
     else:
         lines = [f"{idea.number:>3} {'done' if idea.done else 'open'}  {idea.text}" for idea in ideas]
         _print(*(lines or ['no ideas yet: autoresearch idea "a line for proposers"']))
-
-
-def show_brief(folder: Path, name: str | None, *, as_json: bool) -> None:
-    """Print what a proposer would be told now."""
-    project, run = _pick(folder, name)
-    task = load(project.folder)
-    ledger = project.ledger(read_only=True)
-    history = ledger.history(run)
-    ledger.close()
-    assert history.run is not None
-    if not history.line:
-        raise SetupError(f"run {run} has no baseline yet: go on with `autoresearch run {run}` first")
-    n, view = len(history.experiments), Sight(history, history.decided)
-    plan = strategies.make(task.strategy.kind).ask(n, view)
-    parent: Experiment = view.of(plan.parents[0])
-    timeout_s, render = task.proposer[0].timeout, brief.renderer(task)
-    metric, direction = history.run.metric, history.run.direction
-    asked = Brief(n, plan.operation, parent, view, metric, direction, history.run.seed, timeout_s, render=render)
-    if as_json:
-        body = {"run": run, "n": n, "operation": plan.operation, "parent": parent.n, "metric": metric, "direction": direction}
-        more = {"ideas": [idea.text for idea in view.ideas], "text": asked.text}
-        _print(json.dumps(body | more, ensure_ascii=False))
-    else:
-        sys.stdout.write(asked.text)
 
 
 # -- a run in one file -------------------------------------------------------------------------------------------------

@@ -7,13 +7,15 @@ import os
 import secrets
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 
 from autoresearch import git
 from autoresearch.assembly import scope_of
-from autoresearch.checkup import controls, reuse
+from autoresearch.briefing import Words
+from autoresearch.checkup import controls, paid, reuse
 from autoresearch.checkup.examine import Wish, examine, refuse_proposer
 from autoresearch.checkup.findings import Findings
 from autoresearch.checkup.forecast import pace_lines, sweep_line
@@ -34,33 +36,44 @@ from autoresearch.workspace.tree import remove
 
 def check_task(folder: Path, *, as_json: bool, yes: bool, fix: bool = False, aa: int = 0) -> int:
     """Examine a task; 0 ready, 1 it does not measure or does not run the candidate, 2 (raised) wrong set-up."""
+    found, notices = examined(folder, yes=yes, fix=fix, aa=aa)
+    if as_json:
+        sys.stdout.write(json.dumps({**found.as_json(), "notices": notices}, ensure_ascii=False) + "\n")
+    else:
+        last = _last(found, fix=fix, run=f"autoresearch run{_flags(Project.find(folder))}")
+        sys.stdout.write("\n".join([*lines(found, fix=fix), *notices, last]) + "\n")
+    return 0 if found.ready else 1
+
+
+def examined(folder: Path, *, yes: bool, fix: bool = False, aa: int = 0) -> tuple[Findings, list[str]]:
+    """What a check of a task finds, and what of the checkout was not measured.
+
+    Raises:
+        SetupError: the task file or what it names is wrong.
+    """
     project = Project.find(folder)
     task = load(project.folder)
+    Words(project.folder, task)  # a template that is none is found now
     text = (project.folder / FILE).read_bytes().decode("utf-8")
     location = project.location(confirmer(yes))
     names = project.paths.run(RUN)
     with ungrouped():
-        head = _head(location, names.cache / "scratch", project.folder)
-        survey.refuse(location, names.cache / "scratch", head, scope_of(task))
+        base = head(location, names.cache / "scratch", project.folder)
+        survey.refuse(location, names.cache / "scratch", base, scope_of(task))
         refuse_proposer(task, project.folder, sys.executable)
         project.paths.make()
-        subject = Subject(project.paths, location, task, head, secrets.randbelow(2**31), sys.executable)
+        subject = Subject(project.paths, location, task, base, secrets.randbelow(2**31), sys.executable)
         with OwnerLock(names.lock, RUN):
             reuse.forget(project.paths)
             try:
                 found = anyio.run(examine, subject, text, Wish(aa, fix), _say)
             finally:
                 _tidy(subject)
-    notices = _notices(subject)
-    if as_json:
-        sys.stdout.write(json.dumps({**found.as_json(), "notices": notices}, ensure_ascii=False) + "\n")
-    else:
-        last = _last(found, fix=fix, run=f"autoresearch run{_flags(project)}")
-        sys.stdout.write("\n".join([*lines(found, fix=fix), *notices, last]) + "\n")
-    return 0 if found.ready else 1
+    seen = paid.look(project, location, task)
+    return replace(found, paid=seen, price=seen.price or found.price), _notices(subject)
 
 
-def _head(location: git.Location, scratch: Path, folder: Path) -> str:
+def head(location: git.Location, scratch: Path, folder: Path) -> str:
     """The last commit of the branch that the owner is on.
 
     Raises:
@@ -123,8 +136,11 @@ def lines(found: Findings, *, fix: bool) -> list[str]:
         *[f"[{s.name}] {'measures' if s.passed else 'failed'} in {show_seconds(s.duration_s)}" for s in found.sets],
         *_needs(found),
         *_forecast(found),
+        *found.paid.lines,
         *found.problems,
+        *found.paid.problems,
         *found.warnings,
+        *found.paid.warnings,
         *_mends(found, fix=fix),
     ]
 
@@ -237,6 +253,6 @@ def _flags(project: Project) -> str:
 def _last(found: Findings, *, fix: bool, run: str) -> str:
     if found.ready:
         return f"ready. next: {run}"
-    if found.lines and not found.problems:
+    if found.lines and not found.problems and not found.paid.problems:
         return "not ready as the file stands; with these lines it is: autoresearch check --fix"
     return "not ready: mend this and run `autoresearch check` again"

@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 GROUPS = {
     "Start": ("init", "check", "run", "demo"),
-    "Look": ("status", "log", "show", "diff", "plot"),
+    "Look": ("status", "log", "show", "diff", "plot", "report"),
     "Steer": ("stop", "idea", "brief", "revive", "reject", "approve", "validate"),
     "Take home": ("export", "import"),
     "Machine": ("doctor", "clean", "rm"),

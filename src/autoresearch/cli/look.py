@@ -23,14 +23,17 @@ from autoresearch.report import (
     decoy_lines,
     experiment_row,
     export_jsonl,
+    foreseen_words,
     show_counts,
     show_flags,
     show_number,
+    spent,
     standing_lines,
     summary,
     tsv_header,
     tsv_row,
     validation,
+    waiting_lines,
 )
 from autoresearch.taskfile import FILE, load
 from autoresearch.taskfile.units import show_seconds
@@ -95,9 +98,10 @@ def _standing(project: Project, ledger: SqliteLedger, name: str) -> None:
     if history.line:
         _print(baseline_line(history), *standing_lines(history))
     _print(*([agenda.trust.line] if agenda.trust is not None else []))
-    cost = f" · {history.cost_usd:.2f} USD" if history.cost_usd else ""
     worked = run.worked_s + (max(0.0, run.last_at - run.session_at) if run.session_at else 0.0)
-    _print(f"{show_counts(found['counts'])} · {counted(history.evaluations, 'evaluation')} · {show_seconds(worked)}{cost}")
+    made = f"{show_counts(found['counts'])} · {counted(history.evaluations, 'evaluation')}"
+    _print(f"{made} · {show_seconds(worked)}{spent(history)}")
+    _print(*(waiting_lines(history, time.time()) if owner else ()))
     _print(*decoy_lines(history))
     last = next((e for e in reversed(history.experiments) if e.decided and e.n), None)
     _print(*(f"idea {idea.number}: {idea.text}" for idea in agenda.open_ideas()))
@@ -226,6 +230,7 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
         _print(f"{e.operation} on {', '.join(map(str, e.parents))} by {e.proposer or 'the owner'}: {change}")
     else:
         _print("the base as the owner committed it")
+    _print(*_thought_lines(e, ledger.history(run)))
     if e.origin is not None:
         _print(f"the candidate of experiment {e.origin}, tried again")
     if e.rolled_back:
@@ -252,6 +257,16 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
         if log.is_file():
             tail = log.read_bytes()[-4000:].decode("utf-8", "replace").splitlines()[-20:]
             _print("", f"the end of {log}:", *(f"  {line}" for line in tail))
+
+
+def _thought_lines(e: Experiment, history: History) -> list[str]:
+    """What was asked for, and what its proposer thought of it."""
+    wanted = " · ".join(filter(None, (e.mutation, f"plateau: {e.escalation}" if e.escalation else "")))
+    lines = [f"asked for: {wanted}"] if wanted else []
+    if e.restarts and e.decided:
+        lines.append(f"from an earlier keep on: compared as it is with experiment {history.bar_of(e)}, which was the incumbent")
+    lines += [f"hypothesis: {e.hypothesis}"] if e.hypothesis else []
+    return [*lines, *filter(None, [foreseen_words(e, history)])]
 
 
 def _flag_lines(e: Experiment) -> list[str]:

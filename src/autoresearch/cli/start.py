@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import errno
+import math
 import os
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from autoresearch.report import last_lines
 from autoresearch.session import Session
 from autoresearch.taskfile import FILE, Task
 from autoresearch.taskfile.units import seconds, show_seconds
-from autoresearch.text import counted
+from autoresearch.text import counted, show_clock
 
 DETACHED = "AUTORESEARCH_DETACHED"  # in the environment of a run that works in the background
 
@@ -53,6 +54,8 @@ class Flags:
     rebaseline: bool = False
     proposer: str = ""
     model: str = ""
+    cost: float | None = None
+    tokens: int | None = None
 
 
 def run_command(folder: Path, flags: Flags, task: Task | None = None) -> int:
@@ -79,28 +82,30 @@ def _first_lines(session: Session) -> list[str]:
     wish = session.wish
     walls = [counted(wish.experiments, "experiment")] if wish.experiments else []
     walls += [show_seconds(wish.time_s)] if wish.time_s else []
+    walls += [f"until {show_clock(wish.until, time.time())}"] if wish.until else []
     return first_lines(
         session.task,
         session.history,
         is_new=session.is_new,
         notices=session.notices,
-        proposer=session.task.proposer[0].kind,
+        paying=session.paying(),
         session=walls,
     )
 
 
 def wish_of(flags: Flags) -> Wish:
-    limits = []
-    if flags.time:
-        limits.append(_flag_seconds("--time", flags.time))
-    if flags.until:
-        limits.append(until_s(flags.until, datetime.datetime.now()))
+    if flags.cost is not None and not (flags.cost > 0 and math.isfinite(flags.cost)):
+        raise SetupError(f"--cost {flags.cost:g}: expected an amount of USD above 0")
     return Wish(
         name=flags.name,
         new=flags.new,
         start=flags.start,
         experiments=flags.experiments,
-        time_s=min(limits) if limits else None,
+        time_s=_flag_seconds("--time", flags.time) if flags.time else None,
+        until=time.time() + until_s(flags.until, datetime.datetime.now()) if flags.until else None,
+        cost_usd=flags.cost,
+        tokens=flags.tokens,
+        amount=amounts(flags.yes),
         proposals=flags.proposals,
         evaluations=flags.evaluations,
         seed=flags.seed,
@@ -151,11 +156,30 @@ def confirmer(yes: bool) -> Callable[[str], bool] | None:
     return ask
 
 
+def amounts(yes: bool) -> Callable[[str, float, float], float] | None:
+    """How it is answered how much: as --yes means it, by the person at the terminal, or by nobody."""
+    if yes:
+        return lambda question, suggested, agreed: agreed
+    if not sys.stdin.isatty():
+        return None
+
+    def ask(question: str, suggested: float, agreed: float) -> float:
+        import typer
+
+        while True:
+            answer: float = typer.prompt(question, default=suggested, type=float, err=True)
+            if answer > 0 and math.isfinite(answer):
+                return answer
+            typer.echo("expected a number above 0", err=True)
+
+    return ask
+
+
 async def _work(session: Session, flags: Flags, first: Sequence[str], last: Callable[[], Sequence[str]]) -> int:
     began: list[Loop] = []
     output = session.project.paths.run(session.run.run).output
     view = _Steady(_view(session, flags, lambda: began[0].books.spending.left_s() if began else None), output)
-    view.begin(first)
+    view.begin(first, session.facts())
     signals: list[int] = []
     code = 2
     try:
@@ -179,7 +203,7 @@ def _view(session: Session, flags: Flags, left_s: Callable[[], float | None]) ->
     if flags.json:
         return JsonLines(session.history)
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
-        return Live(session.task, session.history, left_s)
+        return Live(session.task, session.history, left_s, session.outlook)
     return Lines(session.history)
 
 
@@ -189,8 +213,8 @@ class _Steady:
     def __init__(self, view: View, output: Path) -> None:
         self._view, self._output = view, output
 
-    def begin(self, lines: Sequence[str]) -> None:
-        self._show(lambda: self._view.begin(lines))
+    def begin(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
+        self._show(lambda: self._view.begin(lines, facts))
 
     def saw(self, what: str, details: Mapping[str, Any]) -> None:
         self._show(lambda: self._view.saw(what, details))
@@ -255,6 +279,8 @@ def _detach(project: Project, flags: Flags) -> int:
         ("--until", flags.until),
         ("--proposals", flags.proposals),
         ("--evaluations", flags.evaluations),
+        ("--cost", flags.cost),
+        ("--tokens", flags.tokens),
         ("--proposer", flags.proposer or None),
         ("--model", flags.model or None),
     ):

@@ -47,7 +47,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class _Elsewhere(ProjectPaths):
+class Elsewhere(ProjectPaths):
     """A project whose records do not lie in it: a try leaves nothing behind."""
 
     records: Path
@@ -66,7 +66,7 @@ def try_once(folder: Path, text: str, ignored: tuple[str, ...]) -> Trial:
     """
     task = parse(text)
     with tempfile.TemporaryDirectory(prefix="autoresearch-") as scratch, ungrouped():
-        paths = _Elsewhere(folder, Path(scratch) / "records")
+        paths = Elsewhere(folder, Path(scratch) / "records")
         location, base = _base(folder, task, Path(scratch), ignored)
         subject = Subject(paths, location, task, base, 0, machine.python())
         _tidy(subject.cache)  # what a `check` left there is of another base

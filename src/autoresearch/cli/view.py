@@ -5,32 +5,53 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
+from autoresearch.choice import wall_of
+from autoresearch.forecast import Forecast
 from autoresearch.history import History
-from autoresearch.records import ChainedEvent, Experiment
-from autoresearch.report import counts, experiment_row, show_change, show_counts, show_number, shown_value, summary
+from autoresearch.records import TUNE, ChainedEvent, Experiment
+from autoresearch.report import (
+    counts,
+    experiment_row,
+    foreseen_words,
+    show_change,
+    show_counts,
+    show_number,
+    shown_value,
+    summary,
+)
 from autoresearch.taskfile import Task
 from autoresearch.taskfile.units import show_seconds
-from autoresearch.text import counted
+from autoresearch.text import counted, show_clock, show_usd
 
 _MARKS = {"keep": "keep", "discard": "discard", "crash": "crash", "timeout": "timeout", "invalid": "invalid"}
 
 
 class View(Protocol):
-    """Shows a session."""
+    """Shows a session; `facts` are for programs: who pays, up to which walls, the forecast."""
 
-    def begin(self, lines: Sequence[str]) -> None: ...
+    def begin(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None: ...
     def saw(self, what: str, details: Mapping[str, Any]) -> None: ...
     def end(self, lines: Sequence[str], code: int) -> None: ...
 
 
 def first_lines(
-    task: Task, history: History, *, is_new: bool, notices: Sequence[str], proposer: str, session: Sequence[str] = ()
+    task: Task,
+    history: History,
+    *,
+    is_new: bool,
+    notices: Sequence[str],
+    paying: Sequence[str] = (),
+    session: Sequence[str] = (),
 ) -> list[str]:
-    """What a run says before it starts, as far as it is known then; `session` are the walls of this session."""
+    """What a run says before it starts, as far as it is known then.
+
+    Args:
+        paying: who pays for which model, and what it will cost; `session` are the walls of this session.
+    """
     run = history.run
     assert run is not None
     better = "lower" if run.direction == "minimize" else "higher"
@@ -38,16 +59,32 @@ def first_lines(
     walls = [counted(budget.experiments, "experiment")] if budget.experiments else []
     walls += [show_seconds(budget.time)] if budget.time else []
     walls += [counted(budget.evaluations, "evaluation")] if budget.evaluations else []
-    walls += [f"{budget.cost_usd:.2f} USD"] if budget.cost_usd else []
+    walls += [show_usd(budget.cost_usd)] if budget.cost_usd else []
     walls += [f"{budget.tokens} tokens"] if budget.tokens else []
     here = f" (this session: {', '.join(session)})" if session else ""
     lines = [
         f"run {run.run} ({'new' if is_new else 'goes on'}) of {run.task} · edits {', '.join(task.task.editable)} · "
         f"{run.metric}, {better} is better",
-        f"budget: {', '.join(walls) or 'none'}{here} · proposer: {proposer} · seed {run.seed} · python: {run.python}",
+        f"budget: {', '.join(walls) or 'none'}{here} · proposer: {_mix(task)} · seed {run.seed} · python: {run.python}",
+        *paying,
         f"your checkout stays as it is · result: branch autoresearch/{run.run} · stop: Ctrl-C (goes on later)",
     ]
     return [*lines, *notices]
+
+
+def _mix(task: Task) -> str:
+    """`knobs`, or `claude 80 %, knobs 20 %`."""
+    whole = sum(table.share for table in task.proposer)
+    if len(task.proposer) == 1:
+        return task.proposer[0].kind
+    return ", ".join(f"{table.kind} {100 * table.share / whole:.0f} %" for table in task.proposer)
+
+
+def waiting_line(details: Mapping[str, Any]) -> str:
+    """`waiting until 03:12: rate limit of claude (resets 03:10)`; of what is tried again soon for how long."""
+    until = details.get("until")
+    when = show_seconds(details["seconds"]) if until is None else f"until {show_clock(until, time.time())}"
+    return f"waiting {when}: {details['words']}"
 
 
 def baseline_line(history: History) -> str:
@@ -73,7 +110,8 @@ def experiment_line(e: Experiment, history: History) -> str:
     spent = f" · {show_seconds(sum(m.duration_s for m in e.measurements))}" if e.measurements else ""
     failed = e.verdict.kind.value not in ("keep", "discard")
     why = f" ({e.verdict.reason}: {e.verdict.words})" if failed else f" ({e.verdict.reason})"
-    return f"{e.n:>5} {kind:<8} {show_number(e.value):>10} {change:>10}  {e.description}{again}{why}{spent}"
+    foreseen = f" · {words}" if (words := foreseen_words(e, history)) else ""
+    return f"{e.n:>5} {kind:<8} {show_number(e.value):>10} {change:>10}  {e.description}{again}{why}{foreseen}{spent}"
 
 
 PER_CENT = " · per cent below are against it"
@@ -103,6 +141,10 @@ def besides(what: str, details: Mapping[str, Any], history: History) -> str:
     """A line about what happened besides experiments, `` for what need not be said."""
     if what in ("mended", "trust"):
         return str(details["words"])
+    if what == "ready":
+        return f"{details['proposer']} answers: {details['words']}"
+    if what == "instead":
+        return f"{details['words']}: {details['fallback']} proposes until {show_clock(details['until'], time.time())}"
     if what not in ("measured", "rolled_back", "note"):
         return ""
     event = details["event"]
@@ -117,6 +159,12 @@ def besides(what: str, details: Mapping[str, Any], history: History) -> str:
             return baseline_line(history) + PER_CENT
         case "branch" | "prospect" | "drift" | "checkpoint":
             return str(event.body["words"])
+        case "back":
+            return f"{event.body['proposer']} can be had again"
+        case "unfit":
+            return f"{event.body['proposer']} has nothing to propose meanwhile: {event.body['words']}"
+        case "exhausted" if event.body["operation"] != TUNE:
+            return f"{event.body['proposer']} has nothing left to propose on what stands now: {event.body['words']}"
     return ""
 
 
@@ -138,7 +186,7 @@ class Lines:
     def __init__(self, history: History) -> None:
         self._history = history
 
-    def begin(self, lines: Sequence[str]) -> None:
+    def begin(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
         self._print(*lines)
         if self._history.decided >= 0:
             self._print(baseline_line(self._history) + PER_CENT)
@@ -148,7 +196,7 @@ class Lines:
         if e is not None:
             self._print(baseline_line(self._history) + PER_CENT if e.n == 0 else experiment_line(e, self._history))
         elif what == "waiting":
-            self._print(f"waiting {show_seconds(details['seconds'])}: {details['words']}")
+            self._print(waiting_line(details))
         elif line := besides(what, details, self._history):
             self._print(line)
 
@@ -167,8 +215,8 @@ class JsonLines:
     def __init__(self, history: History) -> None:
         self._history = history
 
-    def begin(self, lines: Sequence[str]) -> None:
-        self._put("run", {**summary(self._history), "lines": list(lines)})
+    def begin(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
+        self._put("run", {**summary(self._history), **facts, "lines": list(lines)})
 
     def saw(self, what: str, details: Mapping[str, Any]) -> None:
         e = decided(details, self._history)
@@ -177,7 +225,11 @@ class JsonLines:
         elif what == "trust":
             self._put("trust", asdict(details["trust"]))
         elif what == "waiting":
-            self._put("waiting", {"seconds": details["seconds"], "words": details["words"]})
+            self._put("waiting", {key: details.get(key) for key in ("seconds", "until", "words")})
+        elif what == "instead":
+            self._put("instead", {key: details[key] for key in ("proposer", "fallback", "until", "words")})
+        elif what == "ready":
+            self._put("ready", {key: details[key] for key in ("proposer", "words")})
         elif what == "rolled_back":
             self._put("rolled_back", dict(details["event"].body))
         elif what == "note" and details["event"].body.get("what") == "refreshed":
@@ -199,25 +251,32 @@ class Live:
 
     _LAST = 10
 
-    def __init__(self, task: Task, history: History, left_s: Any) -> None:
+    def __init__(
+        self,
+        task: Task,
+        history: History,
+        left_s: Any,
+        forecast: Callable[[History, float], Forecast | None] = lambda history, worked_s: None,
+    ) -> None:
         from rich.console import Console
         from rich.live import Live as RichLive
 
-        self._task, self._history, self._left_s = task, history, left_s
+        self._task, self._history, self._left_s, self._forecast = task, history, left_s, forecast
         self._began = time.monotonic()
         self._running: dict[tuple[str, int], tuple[str, float]] = {}
-        self._waiting = ""
+        self._waiting: dict[float, str] = {}  # by the clock's time until when
         self._lines: Sequence[str] = ()
         self._console = Console()
         self._live = RichLive(console=self._console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
-    def begin(self, lines: Sequence[str]) -> None:
+    def begin(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
         for line in lines:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
         self._live.start()
 
     def saw(self, what: str, details: Mapping[str, Any]) -> None:
-        self._waiting = f"waiting {show_seconds(details['seconds'])}: {details['words']}" if what == "waiting" else ""
+        if what == "waiting":
+            self._waiting[details.get("until") or time.time() + details["seconds"]] = waiting_line(details)
         n, slot = details.get("n"), details.get("slot", 0)
         if line := besides(what, details, self._history):
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -227,7 +286,10 @@ class Live:
             self._running.pop(("evaluation", slot), None)
         elif what == "proposing":
             self._running["proposal", slot] = (f"experiment {n}: {details['proposer']} proposes", time.monotonic())
-        elif what == "proposed":
+        elif what == "said" and ("proposal", slot) in self._running:
+            began = self._running["proposal", slot][1]
+            self._running["proposal", slot] = (f"experiment {n}: {details['words']}", began)
+        elif what in ("proposed", "waiting"):
             self._running = {
                 k: v for k, v in self._running.items() if not (k[0] == "proposal" and v[0].startswith(f"experiment {n}:"))
             }
@@ -254,8 +316,8 @@ class Live:
         rows += [self._bars(), self._table()]
         now = time.monotonic()
         rows += [Text(f"▸ {words} · {show_seconds(max(1.0, now - at))}", style="cyan") for words, at in self._running.values()]
-        if self._waiting:
-            rows.append(Text(self._waiting, style="yellow"))
+        self._waiting = {until: words for until, words in self._waiting.items() if until > time.time()}
+        rows += [Text(words, style="yellow") for words in self._waiting.values()]
         return Group(*rows)
 
     def _bars(self) -> Any:
@@ -264,7 +326,8 @@ class Live:
 
         grid = Table.grid(padding=(0, 1))
         for name, used, limit in self._used():
-            grid.add_row(name, ProgressBar(total=limit, completed=min(used, limit), width=40), f"{used:g} of {limit:g}")
+            bar = ProgressBar(total=limit, completed=min(used, limit), width=40)
+            grid.add_row(name, bar, f"{used:g} of {limit:g}{self._in_the_end(name)}")
         found = counts(self._history.experiments)
         total = sum(found.values()) - found["open"]
         rate = f" · keep rate {found['keep'] / total:.0%}" if total else ""
@@ -272,6 +335,17 @@ class Live:
         clock = f" · {show_seconds(left)} left" if left not in (None, float("inf")) else ""
         grid.add_row("", show_counts(found) + rate + clock, "")
         return grid
+
+    def _in_the_end(self, name: str) -> str:
+        """What it will have come to, behind the bars of what is paid."""
+        if name not in ("USD", "tokens"):
+            return ""
+        history = self._history
+        found = self._forecast(history, time.monotonic() - self._began)
+        if found is None or found.experiments is None or (name == "USD" and found.cost_usd is None):
+            return ""
+        total = history.tokens + found.tokens if name == "tokens" else round(history.cost_usd + (found.cost_usd or 0.0), 2)
+        return f", {'about' if found.proposals else 'at a guess'} {total:g} in the end"
 
     def _used(self) -> list[tuple[str, float, float]]:
         budget, history = self._task.budget, self._history
@@ -283,10 +357,11 @@ class Live:
         if budget.time and history.run is not None:
             worked = history.run.worked_s + time.monotonic() - self._began
             rows.append(("minutes", round(worked / 60, 1), round(budget.time / 60, 1)))
-        if budget.cost_usd:
-            rows.append(("USD", round(history.cost_usd, 2), budget.cost_usd))
-        if budget.tokens:
-            rows.append(("tokens", history.tokens, budget.tokens))
+        wall = wall_of(self._task, history)
+        if wall.cost_usd:
+            rows.append(("USD", round(history.cost_usd, 2), wall.cost_usd))
+        if wall.tokens:
+            rows.append(("tokens", history.tokens, wall.tokens))
         return rows
 
     def _table(self) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from autoresearch.history import History, advance_run
@@ -52,6 +53,15 @@ def dump(e: Experiment) -> str:
             e.lines,
             e.touched,
             [(f.name, f.path, f.line, f.words) for f in e.flags],
+            e.asked,
+            e.mutation,
+            e.escalation,
+            e.hypothesis,
+            e.expected,
+            e.model,
+            e.turns,
+            e.files,
+            e.exhausted,
         ],
         ensure_ascii=False,
         separators=(",", ":"),
@@ -60,14 +70,14 @@ def dump(e: Experiment) -> str:
 
 def _dump(m: Measurement) -> list[Any]:
     head = [m.of, m.arm, m.index, m.seed, m.phase, m.outcome.value, dict(m.values), m.duration_s, m.cpu_s, m.peak_mb]
-    return [*head, m.memory_from, m.exit_code, m.attempt, m.machine, m.log, m.words, m.touched]
+    return [*head, m.memory_from, m.exit_code, m.attempt, m.machine, m.log, m.words, m.touched, m.cost_usd]
 
 
 def _parse(n: int, body: str) -> Experiment:
     parents, operation, stage, *rest = json.loads(body)
     description, proposer, cost_usd, tokens, failure, tree, commit, measurements, base, rebased, verdict, value, *tail = rest
-    kept_commit, decided_hash, decided_at, notes, content, settings, *later = tail
-    return Experiment(
+    kept_commit, decided_hash, decided_at, notes, content, settings, *later, exhausted = tail
+    found = Experiment(
         n,
         tuple(parents),
         operation,
@@ -94,6 +104,7 @@ def _parse(n: int, body: str) -> Experiment:
         settings,
         *map(_frozen, later),
     )
+    return replace(found, exhausted=tuple((name, operation) for name, operation in exhausted)) if exhausted else found
 
 
 def _frozen(value: Any) -> Any:
@@ -138,8 +149,6 @@ def _fold_run(db: sqlite3.Connection, run: str, history: History, events: Iterab
 
 def _as_of(db: sqlite3.Connection, run: str, record: Any, seq: int | None) -> Any:
     """The run's record with time and hash of the event before `seq`, or of the last one."""
-    from dataclasses import replace
-
     if record is None:
         return None
     sql = "SELECT at, hash FROM events WHERE run=? AND seq<? ORDER BY seq DESC LIMIT 1"
@@ -149,8 +158,9 @@ def _as_of(db: sqlite3.Connection, run: str, record: Any, seq: int | None) -> An
 
 def _fold_experiment(db: sqlite3.Connection, run: str, history: History, e: Experiment, events: Iterable[ChainedEvent]) -> None:
     history.evaluations += len(e.measurements)
-    history.cost_usd += e.cost_usd
+    history.cost_usd += e.cost_usd + sum(m.cost_usd for m in e.measurements)
     history.tokens += e.tokens
+    history.dearest_usd = max((history.dearest_usd, *(m.cost_usd for m in e.measurements)))
     if e.tree:
         history.trees.setdefault(_first_tree(db, run, e), e.n)
     if e.decided:

@@ -12,6 +12,7 @@ them. JSON: numbers and booleans by path. A range stands in a comment on the con
 from __future__ import annotations
 
 import ast
+import difflib
 import io
 import json
 import math
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 Value = float | int | bool | str
 
 _POWERS = 64  # exponents stay below
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _UPPER = re.compile(r"[A-Z][A-Z0-9_]*")
 _COMMENT = re.compile(r"#\s*knob:\s*(.+?)\s*$")
 _SPAN = re.compile(r"(?:(log)\s+)?([^\s.|]*(?:\.\d+)?(?:e[-+]?\d+)?)\s*\.\.\s*(\S+)", re.IGNORECASE)
@@ -134,6 +136,43 @@ def edit(files: Mapping[str, str], knobs: Sequence[Knob], values: Mapping[str, V
         if after.get(name) != value:
             raise ValueError(f"cannot write {name} = {value!r} so that it reads back")
     return changed
+
+
+# -- those of a change -------------------------------------------------------------------------------------------------
+
+
+def beside(knobs: Sequence[Knob], changed: Mapping[str, tuple[bytes | None, bytes | None]]) -> list[Knob]:
+    """Those of the knobs that stand in the lines which a change wrote, and those that these lines name.
+
+    Args:
+        changed: by path, the file before the change and after it; what is no text is left out.
+    """
+    found: set[tuple[str, str]] = set()
+    named: set[str] = set()  # and not found in the file that names them
+    for path, (before, after) in changed.items():
+        try:
+            old, new = ((text or b"").decode().split("\n") for text in (before, after))
+        except UnicodeDecodeError:
+            continue
+        lines, own = _written(old, new), find({path: "\n".join(new)})
+        words = {word for i in lines for word in _WORD.findall(new[i])}
+        starts = {k.name: "\n".join(new).count("\n", 0, k.start) for k in own}
+        found |= {(path, k.name) for k in own if starts[k.name] in lines or (k.style == "python" and _base(k) in words)}
+        named |= words - {_base(k) for k in own}
+    return [
+        k for k in knobs if (k.file, k.name.removeprefix(f"{k.file}:")) in found or (k.style == "python" and _base(k) in named)
+    ]
+
+
+def _written(old: Sequence[str], new: Sequence[str]) -> set[int]:
+    """The lines of `new`, counted from 0, that are not in `old`."""
+    blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    return {i for what, _, _, first, last in blocks if what != "equal" for i in range(first, last)}
+
+
+def _base(knob: Knob) -> str:
+    """The name that code has for it."""
+    return knob.name.removeprefix(f"{knob.file}:").partition("[")[0]
 
 
 # -- Python ------------------------------------------------------------------------------------------------------------

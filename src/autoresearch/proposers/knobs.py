@@ -5,6 +5,9 @@ constants, whose length follows the one-fifth success rule (Rechenberg 1973); a 
 pattern search (Hooke and Jeeves 1961); the best point of an additive quadratic model of the last results, refitted under
 random weights each time (Bayesian bootstrap, Rubin 1981); and a sample of Optuna's TPE (Bergstra et al. 2011). Where we
 differ: every move starts from the incumbent, and each constant has its turn before one comes again.
+
+Asked to tune a keep it searches over the constants in the lines that the keep changed, and over those that these lines name,
+from what was measured since.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from typing import Any
 from autoresearch.contracts import Brief, FileDraft
 from autoresearch.errors import Exhausted, ProposerUnfit
 from autoresearch.history import View
-from autoresearch.proposers.constants import Knob, RangeError, Value, edit, find
-from autoresearch.records import Blob, Experiment, Proposal
+from autoresearch.proposers.constants import Knob, RangeError, Value, beside, edit, find
+from autoresearch.records import TUNE, Blob, Experiment, Proposal
 from autoresearch.taskfile.scope import Scope
 
 RESULTS = 1000  # at most handed to the sampler
@@ -39,12 +42,15 @@ class Knobs:
 
     name = "knobs"
     exact = True  # a model is fitted to them, and nothing of it leaves this process
+    reads = False
 
     def __init__(self, scope: Scope | None = None) -> None:
         self._settings: dict[int, Settings] = {}  # by experiment: all constants as far as they are known
+        self._read_from: dict[int, Settings] = {}  # by experiment: all constants as they were read when it was the parent
         self._texts: tuple[str, dict[str, str], list[Knob]] = ("", {}, [])
         self._search = Search()
         self._results = Results()
+        self._tuning = (-1, Search())
 
     async def propose(self, brief: Brief, draft: FileDraft) -> Proposal:
         files, knobs = self._read(brief.parent, draft)
@@ -54,15 +60,32 @@ class Knobs:
                 "UPPER_CASE numbers, booleans and strings with a `# knob: a|b` comment in Python, and scalars in JSON"
             )
         here = {k.name: k.value for k in knobs}
-        results = self._decided(brief.view, here)
-        pending = [self._known(brief.view, e, here) for e in brief.view.pending if e.n < brief.n and e.settings]
-        point = self._search.next(knobs, here, results, pending, minimize=brief.direction == "minimize", rng=brief.random())
+        self._read_from.setdefault(brief.parent.n, here)
+        results, search = self._decided(brief.view), self._search
+        more: dict[str, Any] = {}
+        if brief.operation == TUNE:
+            keep = brief.view.of(brief.n).parents[-1]
+            if not (knobs := beside(knobs, brief.changed)):
+                raise Exhausted(f"no constants in the lines that experiment {keep} changed, nor named by them")
+            results, search, more = *self._since(keep, brief.view), {"tuned": [k.name for k in knobs]}
+        pending = [self._known(e) for e in brief.view.pending if e.n < brief.n and e.settings]
+        point = search.next(knobs, here, results, pending, minimize=brief.direction == "minimize", rng=brief.random())
         changed = {k.name: point[k.name] for k in knobs if point[k.name] != here[k.name]}
         texts = edit(files, knobs, changed)
         blobs = {path: Blob(text.encode(), draft.mode(path)) for path, text in texts.items()}
         words = ", ".join(f"{k.name} {k.show(here[k.name])} → {k.show(changed[k.name])}" for k in knobs if k.name in changed)
         self._settings[brief.n] = {**here, **changed}
-        return Proposal(words, blobs, settings={"here": here, "changed": changed})
+        return Proposal(words, blobs, settings={"here": here, "changed": changed, **more})
+
+    def _since(self, keep: int, view: View) -> tuple[Results, Search]:
+        """A keep and what was tried on its constants, and a search that knows of nothing else."""
+        if self._tuning[0] != keep:
+            self._tuning = keep, Search()
+        found = Results()
+        for e in view[keep:]:
+            if e.n == keep or (e.operation == TUNE and e.parents[-1] == keep and e.settings):
+                found.add(self._known(e), e)
+        return found, self._tuning[1]
 
     def _read(self, parent: Experiment, draft: FileDraft) -> tuple[dict[str, str], list[Knob]]:
         """The parent's files and their knobs, read once for each parent."""
@@ -80,26 +103,23 @@ class Knobs:
                 raise ProposerUnfit(str(error)) from error
         return self._texts[1], self._texts[2]
 
-    def _decided(self, view: View, here: Settings) -> Results:
+    def _decided(self, view: View) -> Results:
         """All results of the view, of which only the new ones are looked at; a roll-back makes them be read again."""
         if any(view.of(e.n).rolled_back for e in self._results.kept):
-            self._results = Results()
+            self._results, self._settings = Results(), {}
+        for e in view[len(self._results) :]:
+            if e.settings:
+                self._read_from.setdefault(e.parents[0], dict(e.settings["here"]))
         for n in range(len(self._results), len(view)):
             e = view[n]
-            self._results.add(self._known(view, e, here), e)
+            self._results.add(self._known(e), e)
         return self._results
 
-    def _known(self, view: View, e: Experiment, default: Settings) -> Settings:
-        """An experiment's settings, as it recorded them; of one by another proposer, its parent's."""
+    def _known(self, e: Experiment) -> Settings:
+        """An experiment's settings, as it recorded them, or as they were read from it when it was the parent; else nothing."""
         if e.n not in self._settings:
-            if e.settings:
-                self._settings[e.n] = {**e.settings["here"], **e.settings["changed"]}
-            elif e.n == 0:
-                children = (view.of(n) for n in range(1, len(view)))
-                first = next((c.settings for c in children if c.settings and c.parents == (0,)), None)
-                self._settings[0] = dict(first["here"]) if first else default
-            else:
-                self._settings[e.n] = self._known(view, view.of(e.parents[0]), default)
+            recorded = {**e.settings["here"], **e.settings["changed"]} if e.settings else {}
+            self._settings[e.n] = recorded or self._read_from.get(e.n, {})
         return self._settings[e.n]
 
 
@@ -118,8 +138,8 @@ class Results:
         if e.kept and not e.rolled_back:
             self.kept.append(e)
             self._kept_settings.append(settings)
-        if self._names:
-            self._tried.add(tuple(settings.get(name, math.nan) for name in self._names))
+        if self._names and all(name in settings for name in self._names):
+            self._tried.add(tuple(settings[name] for name in self._names))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -133,7 +153,7 @@ class Results:
         names = tuple(k.name for k in knobs)
         if names != self._names:
             self._names = names
-            self._tried = {tuple(s.get(name, math.nan) for name in names) for s, _ in self.rows}
+            self._tried = {tuple(s[name] for name in names) for s, _ in self.rows if all(name in s for name in names)}
         return self._tried
 
 
@@ -189,8 +209,9 @@ class Search:
         before = results.before_last_keep()
         if draw < 0.15 and before is not None:
             return _repeat(knobs, here, before, rng)
-        if draw < 0.5 and len(results) >= _MODEL:
-            return _modelled(knobs, here, results.rows[-_RECENT:], minimize=minimize, rng=rng)
+        last = _of_all(knobs, results.rows[-_RECENT:])
+        if draw < 0.5 and len(last) >= _MODEL and any(e.value is not None for _, e in last):
+            return _modelled(knobs, here, last, minimize=minimize, rng=rng)
         if draw < 0.7 and len(results) >= _STARTUP:
             return self._sample(knobs, here, results.rows, minimize=minimize, rng=rng)
         return _local(knobs, here, len(results), step, rng)
@@ -210,7 +231,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            study = self._told(optuna, knobs, here, results, minimize=minimize)
+            study = self._told(optuna, knobs, results, minimize=minimize)
             study.sampler = optuna.samplers.TPESampler(seed=rng.randrange(2**31), multivariate=True, n_startup_trials=0)
             trial = study.ask(_distributions(optuna, knobs))
             values = {k.name: _from_optuna(k, trial.params[k.name]) for k in knobs}
@@ -224,7 +245,6 @@ class Search:
         self,
         optuna: Any,
         knobs: Sequence[Knob],
-        here: Settings,
         results: Sequence[tuple[Settings, Experiment]],
         *,
         minimize: bool,
@@ -236,11 +256,11 @@ class Search:
             self._study = optuna.create_study(direction="minimize" if minimize else "maximize")
             self._window = (first, first, names)
             self._worst = None
-            for _, e in results[:first]:
+            for _, e in _of_all(knobs, results[:first]):
                 self._note_worst(e.value, minimize=minimize)
         distributions = _distributions(optuna, knobs)
-        for settings, e in results[self._window[1] :]:
-            params = {k.name: _to_optuna(k, settings.get(k.name, here[k.name])) for k in knobs}
+        for settings, e in _of_all(knobs, results[self._window[1] :]):
+            params = {k.name: _to_optuna(k, settings[k.name]) for k in knobs}
             self._note_worst(e.value, minimize=minimize)
             value = e.value if e.value is not None else self._worst  # a crash counts as the worst seen before it
             self._study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
@@ -251,6 +271,11 @@ class Search:
         if value is not None:
             worst = value if self._worst is None else self._worst
             self._worst = max(worst, value) if minimize else min(worst, value)
+
+
+def _of_all(knobs: Sequence[Knob], results: Sequence[tuple[Settings, Experiment]]) -> Sequence[tuple[Settings, Experiment]]:
+    """The results whose settings name all of the constants: what another proposer tried has none that anybody knows."""
+    return [row for row in results if all(k.name in row[0] for k in knobs)]
 
 
 def _distributions(optuna: Any, knobs: Sequence[Knob]) -> dict[str, Any]:
@@ -280,8 +305,8 @@ def _key(knobs: Sequence[Knob], settings: Mapping[str, Value], here: Settings) -
 def _step_length(results: Sequence[tuple[Settings, Experiment]]) -> float:
     """One-fifth rule over the last 40 results: longer after a keep, shorter after a discard."""
     step = _STEP
-    for _, e in results[-40:]:
-        if e.n and e.verdict is not None and e.value is not None:
+    for settings, e in results[-40:]:
+        if settings and e.n and e.verdict is not None and e.value is not None:
             step *= 1.4 if e.kept else 1.4**-0.25
         step = min(max(step, _SHORTEST), _LONGEST)
     return step
@@ -335,7 +360,7 @@ def _modelled(
     import numpy as np
 
     rows = [(s, e.value) for s, e in results if e.value is not None]
-    columns = [_features(k, [s.get(k.name, here[k.name]) for s, _ in rows]) for k in knobs]
+    columns = [_features(k, [s[k.name] for s, _ in rows]) for k in knobs]
     design = np.column_stack([np.ones(len(rows)), *columns])
     sign = 1.0 if minimize else -1.0
     values = sign * np.array([v for _, v in rows])

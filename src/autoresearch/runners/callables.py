@@ -23,6 +23,7 @@ import anyio.lowlevel
 from autoresearch.contracts import Place
 from autoresearch.errors import SetupError
 from autoresearch.records import Order, Outcome, Readout
+from autoresearch.runners import costs
 from autoresearch.text import describe
 
 _START_S = 120.0
@@ -110,7 +111,7 @@ class CallableRunner:
                 outcome, words = Outcome.NO_MEASUREMENT, str(error)
             except (Exception, SystemExit) as error:  # the experiment's edge
                 outcome, words = Outcome.EXIT, describe(error)
-        return Readout(outcome, values, duration_s=time.perf_counter() - began, words=words)
+        return Readout(outcome, values, duration_s=time.perf_counter() - began, words=words, cost_usd=costs.of(values))
 
 
 # -- in processes ------------------------------------------------------------------------------------------------------
@@ -146,7 +147,8 @@ class ProcessRunner:
                 if child.alive:
                     self._idle.append(child)
                     child = None
-                return Readout(Outcome(outcome), values, duration_s=time.perf_counter() - began, words=words)
+                took_s = time.perf_counter() - began
+                return Readout(Outcome(outcome), values, duration_s=took_s, words=words, cost_usd=costs.of(values))
             words = f"still running after {order.timeout_s} s"
             return Readout(Outcome.TIMEOUT, duration_s=time.perf_counter() - began, words=words)
         except NotStarted as error:

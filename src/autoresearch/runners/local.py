@@ -24,7 +24,7 @@ from autoresearch.process import Exit, Job, Supervisor
 from autoresearch.process.confinement import OPEN, Confinement
 from autoresearch.process.environment import SEALED, Openings, argv, clean, open_up, remove, renew
 from autoresearch.records import Layer, Order, Outcome, Readout
-from autoresearch.runners import numbers, record, watch
+from autoresearch.runners import costs, numbers, record, watch
 from autoresearch.runners.inputs import Manifest
 from autoresearch.shares import Ports, Share
 from autoresearch.tripwires import IN_SCRATCH, Decoys, Trip
@@ -275,6 +275,7 @@ class LocalRunner:
                     words = f"no number named {error.name} on standard output: {numbers.ON_STANDARD_ERROR}"
                 if end.stdout_bytes > len(end.stdout.encode("utf-8", "replace")) and not self._reading.sealed:
                     words += f" (only the last {len(end.stdout)} characters of {end.stdout_bytes} bytes were looked at)"
+        cost_usd, note = self._cost(end, order, values, result)
         trip = self._trip(end, values, place, result, log)
         if trip.words:
             outcome, values, words = Outcome.TAMPERING, {}, f"the evaluation {trip.words}"
@@ -291,10 +292,19 @@ class LocalRunner:
             exit_code=end.exit if end.exit is not None else -(end.signal or 0),
             machine=machine.fingerprint().id,
             log=name,
-            words=self._around.mask.cover(words),
+            words=self._around.mask.cover(words or note),
             limit_by=end.limit_by,
             touched=trip.touched,
+            output=self._around.mask.cover(end.tail) if order.trial else "",
+            cost_usd=cost_usd,
         )
+
+    def _cost(self, end: Exit, order: Order, values: Mapping[str, float], result: Path) -> tuple[float, str]:
+        """What an evaluation reports to have cost, however it ended, and a note on it."""
+        if order.kind != "evaluate":
+            return 0.0, ""
+        found = costs.read(end.stdout, result=result, reported=end.reported, sealed=self._reading.sealed)
+        return found if any(found) else (costs.of(values), "")
 
     def _trip(self, end: Exit, values: Mapping[str, float], place: Place, result: Path, log: Path | None) -> Trip:
         """What the evaluation did with the decoys."""

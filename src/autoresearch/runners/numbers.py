@@ -97,7 +97,7 @@ def _numbers(data: Any) -> dict[str, float]:
     return found
 
 
-def _result_file(path: Path | None) -> dict[str, float]:
+def result_file(path: Path | None) -> dict[str, float]:
     if path is None or path.is_symlink():
         return {}
     try:
@@ -189,7 +189,7 @@ def _not_found(name: str, stdout: str) -> str:
 
 
 def _occurrences(name: str, lines: Sequence[str], result: Path | None, *, alone: bool, unit: str) -> list[float]:
-    from_file = _result_file(result)
+    from_file = result_file(result)
     if name in from_file:
         return [from_file[name]]
     metric = re.compile(rf"\s*METRIC\s+{re.escape(name)}\s*=\s*(?P<rest>.+)")

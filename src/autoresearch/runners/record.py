@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from autoresearch.runners.costs import NAME
 from autoresearch.runners.numbers import NoNumber
 
 LIMIT = 1 << 20
@@ -30,14 +31,14 @@ def read(reported: str | None, names: Sequence[str], *, needed: Sequence[str]) -
         raise _invalid("the evaluator took the channel and ended without a report")
     if len(lines) > 1:
         raise _invalid(f"{len(lines)} records came through the channel, expected one")
-    metrics = _metrics(lines[0])
+    metrics = _metrics(lines[0], names)
     missing = [name for name in needed if name not in metrics]
     if missing:
         raise _invalid(f"it has no {missing[0]} (there: {', '.join(metrics)[:200] or 'nothing'})")
     return {name: number for name, number in metrics.items() if name in names}
 
 
-def _metrics(line: str) -> dict[str, float]:
+def _metrics(line: str, names: Sequence[str]) -> dict[str, float]:
     try:
         body: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -45,7 +46,7 @@ def _metrics(line: str) -> dict[str, float]:
     metrics = body.get("metrics") if isinstance(body, dict) else None
     if not isinstance(metrics, dict):
         raise _invalid('expected {"metrics": {"name": number}}')
-    return {name: _finite(name, value) for name, value in metrics.items()}
+    return {name: _finite(name, value) for name, value in metrics.items() if name in names or name != NAME}
 
 
 def _finite(name: str, value: object) -> float:

@@ -179,9 +179,17 @@ def belonging(program: str) -> Iterator[Path]:
         if not _is_system(path):
             yield path
             yield from _installation(path.parent)
+            yield from _packages(path)
             yield from _base(path.parent.parent)
         following = path.parent / os.readlink(path) if os.path.islink(path) else _interpreter(path)
         path, seen = Path(os.path.normpath(following)), seen + 1
+
+
+def _packages(path: Path) -> Iterator[Path]:
+    """Of a program of a Node package: all packages that were installed with it."""
+    outermost = next((folder for folder in reversed(path.parents) if folder.name == "node_modules"), None)
+    if outermost is not None:
+        yield outermost
 
 
 def _interpreter(script: Path) -> str:

@@ -265,7 +265,7 @@ class Strategy(_Table):
 
 class Brief(_Table):
     tokens: int = Field(default=8000, ge=500)
-    template: str = ""
+    template: Annotated[str, AfterValidator(lambda value: _inside(value) if value else value)] = ""
     append: str = ""
     mutations: dict[Annotated[str, AfterValidator(_mutation)], str] = {}
 

@@ -4,6 +4,6 @@ Rules for noisy metrics are tried in `worlds` of known truth: `honesty` says wha
 """
 
 from autoresearch.testing.canonical import canonical
-from autoresearch.testing.doubles import InProcessRunner, Patch, Scripted
+from autoresearch.testing.doubles import Hired, InProcessRunner, Patch, Scripted
 
-__all__ = ["InProcessRunner", "Patch", "Scripted", "canonical"]
+__all__ = ["Hired", "InProcessRunner", "Patch", "Scripted", "canonical"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autoresearch.contracts import Brief, Draft, Place
+from autoresearch.contracts import Brief, Draft, Place, Preview, Ready
 from autoresearch.errors import Exhausted
-from autoresearch.records import Blob, Order, Outcome, Proposal, Readout
+from autoresearch.records import Allowance, Blob, Order, Outcome, Proposal, Readout
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,51 @@ class Scripted:
         if brief.n > len(self._patches):
             raise Exhausted("the script is at its end")
         return self._patches[brief.n - 1]
+
+
+class Hired(Scripted):
+    """A scripted proposer that somebody pays for. `Patch.error` may be `ProposerWaits`: it is asked again for the same number.
+
+    Args:
+        model: `` for a default of its own; `price` of a proposal at a guess in USD, None for a model without a price.
+        ready: what trying it out raises, or comes to.
+    """
+
+    name = "hired"
+    writes_code = True
+
+    def __init__(
+        self,
+        patches: Sequence[Patch] | Callable[[Brief], Patch],
+        *,
+        model: str = "tutor-1",
+        price: float | None = 0.02,
+        ready: Exception | Ready = Ready("hired 1.0, tutor-1"),  # noqa: B008 - frozen
+    ) -> None:
+        super().__init__(patches)
+        self.model, self._price, self._ready = model, price, ready
+        self.asked: list[tuple[int, Allowance]] = []
+
+    async def propose(self, brief: Brief, draft: Draft) -> Proposal:
+        self.asked.append((brief.n, brief.allowance))
+        return replace(await super().propose(brief, draft), model=self.model)
+
+    def pays(self) -> str:
+        return "TUTOR_KEY"
+
+    def priced(self) -> bool:
+        return self._price is not None
+
+    def usual(self) -> tuple[float | None, int]:
+        return self._price, 1000
+
+    async def ready(self, folder: Path) -> Ready:
+        if isinstance(self._ready, Exception):
+            raise self._ready
+        return self._ready
+
+    def preview(self, brief: Brief) -> Preview:
+        return Preview(("hired", "--model", self.model), {"TUTOR_KEY": "***TUTOR_KEY***"}, "prompt on standard input")
 
 
 class InProcessRunner:

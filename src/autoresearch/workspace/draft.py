@@ -6,7 +6,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import anyio
@@ -18,6 +18,7 @@ from autoresearch.records import Blob, Candidate, Edits
 from autoresearch.taskfile.scope import Scope
 from autoresearch.text import one_line
 from autoresearch.tripwires import IN_TREE, Decoys, Trip
+from autoresearch.workspace.peek import peek
 from autoresearch.workspace.tree import WorkTree
 
 
@@ -187,14 +188,25 @@ class GitDraft:
         if not self._tree.stands():
             raise Refused("scope", "the tree itself was removed or replaced: every frozen file in it is gone")
         self._refuse_written_decoy()
+        return self._sorted((full, self._read(full)) for full, _ in sorted(self._tree.changes()))
+
+    def peek(self) -> Edits:
+        """The same edits while programs still work in the folder: nothing is set right, and the decoy is not looked at.
+
+        Raises:
+            Refused: as `collect`, but for the decoy.
+        """
+        unread = {self._prefix + IN_TREE} if self._planted else ()
+        return self._sorted(peek(self._tree.root, self._tree.known, unread))[0] if self._used else {}
+
+    def _sorted(self, changed: Iterable[tuple[str, Blob | None]]) -> tuple[Edits, tuple[str, ...]]:
         edits: dict[str, Blob | None] = {}
         new: list[str] = []
         dropped: list[str] = []
-        for full, _ in sorted(self._tree.changes()):
+        for full, blob in changed:
             path = full.removeprefix(self._prefix) if full.startswith(self._prefix) else None
             if path == IN_TREE and self._planted:
                 continue
-            blob = self._read(full)
             old = self._repository.find(self._view, full)
             if old is not None and blob is not None and self._same(old, blob):
                 continue

@@ -232,6 +232,18 @@ class GitWorkspace:
             found[full] = None
         return found
 
+    def trial(self, n: int, parent: Candidate, edits: Edits) -> Candidate:
+        """What a candidate of these edits would be; no ref names it, and it may be what others were, or its parent.
+
+        Raises:
+            Refused: it could be none: a frozen file, a forbidden change.
+        """
+        entries = self._entries(parent, edits)
+        self._forbidden.refuse(parent.tree, entries)
+        with self.repository.writing():
+            blobs = {path: (e[0], self.repository.write("blob", e[1])) if e else None for path, e in entries.items()}
+            return Candidate(n, self.repository.edit_tree(parent.tree, blobs), parent.commit)
+
     def _same(self, old: Entry, blob: Blob) -> bool:
         return old == (blob.mode, git.object_id("blob", blob.content, sha256=self.repository.sha256))
 
@@ -263,7 +275,8 @@ class GitWorkspace:
                 continue
             if all(self.repository.has(oid) for oid in (commit, tree, *(e[1] for e in blobs.values() if e))):
                 added = lines.added(self.repository, onto.tree, entries)
-                return Candidate(n, tree, commit, lines=added, flags=self._flags(onto.tree, entries))
+                files = tuple(path.removeprefix(self.location.prefix) for path in sorted(entries))
+                return Candidate(n, tree, commit, lines=added, flags=self._flags(onto.tree, entries), files=files)
         if git.full(self.location.git_dir):
             raise DiskFault(f"no space left where {self.location.git_dir} lies")
         raise RepositoryError(f"the objects of experiment {n} do not stay in {self.location.git_dir}: is a gc running?")
@@ -311,6 +324,16 @@ class GitWorkspace:
         for path in replaced(self.repository, onto.tree, entries):
             raise Refused("stale", f"{one_line(path)}, which experiment {onto.n} has, is in its way")
         return self._commit(candidate.n, onto, [onto], entries, description, at, known)
+
+    def changed(self, before: Candidate, after: Candidate) -> Mapping[str, tuple[bytes | None, bytes | None]]:
+        """The project's files that differ between two candidates, by path, as one has them and as the other has them."""
+        found = {}
+        for path, new in sorted(self.repository.differences(before.tree, after.tree).items()):
+            if path.startswith(self.location.prefix):
+                both = self.repository.find(before.tree, path), new
+                contents = [self.repository.read(entry[1]) if entry and entry[0] != "160000" else None for entry in both]
+                found[path.removeprefix(self.location.prefix)] = contents[0], contents[1]
+        return found
 
     def _merge(self, path: str, ours: Entry | None, old: Entry | None, new: Entry | None) -> tuple[str, bytes]:
         stale = Refused("stale", f"its change to {one_line(path)} does not apply to the incumbent any more")

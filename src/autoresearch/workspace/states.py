@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,9 @@ class StateDraft:
     def collect(self) -> tuple[Edits, tuple[str, ...]]:
         return {}, ()
 
+    def peek(self) -> Edits:
+        raise TypeError("a state is nothing that can be tried out")
+
     def touched(self) -> tuple[str, ...]:
         return ()
 
@@ -115,6 +119,9 @@ class StateWorkspace:
         """A state replaces its parent whole, so it stands on any other as it is."""
         return candidate
 
+    def changed(self, before: Candidate, after: Candidate) -> Mapping[str, tuple[bytes | None, bytes | None]]:
+        return {}
+
     def advance(self, tree: str, message: str, tip: str, left_at: str, at: float) -> Advance:
         return Advance(tree, moved=True)
 
@@ -128,6 +135,9 @@ class StateWorkspace:
         self, slot: int, candidate: Candidate, *, pristine: bool = False, which: Which = "evaluate", clean: bool = False
     ) -> Place:
         return Place(folder=None, scratch=None, slot=slot, state=candidate.content)
+
+    def trial(self, n: int, parent: Candidate, edits: Edits) -> Candidate:
+        raise TypeError("a state is nothing that can be tried out")
 
     async def built(self, slot: int, candidate: Candidate, *, pristine: bool = False) -> None:
         raise TypeError("a state is not built")

@@ -299,6 +299,11 @@ class WorkTree:
             if not stat.S_ISDIR(self._reference[path][0]) and path != ".git" and not path.startswith(".git/"):
                 yield path, True
 
+    @property
+    def known(self) -> Mapping[str, Signature]:
+        """What was laid out."""
+        return self._reference
+
     def folder_changes(self) -> tuple[list[str], list[str]]:
         """Folders that were not laid out, and those that were and are gone."""
         there = {path for path, signature in self._walk() if stat.S_ISDIR(signature[0])}

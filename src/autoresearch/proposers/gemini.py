@@ -1,0 +1,153 @@
+"""Gemini CLI: its launch, events, usage and errors.
+
+Its events tell no usage before the last one; its record of the session does, answer by answer, and is read along.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from autoresearch.errors import SetupError
+from autoresearch.proposers.faults import fault
+from autoresearch.proposers.program import Call, Launch, Login, Transcript
+from autoresearch.records import Usage
+from autoresearch.taskfile import schema
+
+_POLICY = """\
+[[rule]]
+toolName = ["web_fetch", "google_web_search", "save_memory", "invoke_agent", "enter_plan_mode", "activate_skill"]
+decision = "deny"
+priority = 900
+"""
+_SETTINGS: dict[str, Any] = {
+    "security": {"auth": {"selectedType": "gemini-api-key"}},
+    "telemetry": {"enabled": False},
+    "privacy": {"usageStatisticsEnabled": False},
+    "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False, "maxAttempts": 3, "retryFetchErrors": True},
+    "context": {"fileName": ["none.of.them.md"]},
+    "hooksConfig": {"enabled": False},
+    "experimental": {"enableAgents": False},
+}
+"""Nobody but the model's server is asked; no hooks, no memory, no sub-agents, whose answers nobody would count."""
+_BUDGETS = {"low": 1024, "medium": 8192, "high": 24576}  # tokens of thought, of models before the third generation
+
+
+class Gemini:
+    """`gemini` of @google/gemini-cli."""
+
+    name: ClassVar[str] = "gemini"
+    keys: ClassVar[tuple[str, ...]] = ("GEMINI_API_KEY",)
+    provider: ClassVar[str] = "google"
+    model: ClassVar[str] = "gemini-2.5-pro"
+    tried: ClassVar[str] = "0.61.0"
+    install: ClassVar[str] = "npm install -g @google/gemini-cli"
+    log_in: ClassVar[str] = 'log in with `gemini` and set [proposer] agent_config = "user"'
+
+    def subscription(self, table: schema.Proposer, environ: Mapping[str, str], home: Path) -> Login | None:
+        """The Google account of `~/.gemini`: only with the user's own configuration, which lies in the same folder."""
+        folder = home / ".gemini"
+        if table.agent_config != "user" or not (folder / "oauth_creds.json").is_file():
+            return None
+        fresh = (folder / "tmp", folder / "history")
+        return Login("the Google account of ~/.gemini", subscription=True, folders=(folder,), fresh=fresh)
+
+    def launch(self, call: Call) -> Launch:
+        table, folders = call.table, call.login.folders
+        argv = [self.name, "--output-format", "stream-json", "--approval-mode", "yolo", "--model", table.model or self.model]
+        argv += ["--resume", call.session] if call.session else []
+        env: dict[str, str | None] = {"GOOGLE_GEMINI_BASE_URL": table.base_url or None, "NO_COLOR": "1"}
+        env |= {"GEMINI_CLI_TRUST_WORKSPACE": "true", "GEMINI_CLI_NO_RELAUNCH": "true"}  # its parent would swallow signals
+        if folders:
+            env["GEMINI_CLI_HOME"] = str(folders[0].parent)
+            return Launch((*argv, *table.args), env, along=".fresh/tmp/*/chats/session-*.jsonl")
+        env["GEMINI_API_KEY"] = next(iter(call.login.variables.values()), "none")
+        argv += ["--policy", str(call.home / ".gemini/policy.toml")]
+        files = {".gemini/settings.json": json.dumps(self._settings(call)), ".gemini/policy.toml": _POLICY}
+        return Launch((*argv, *table.args), env, files, along=".gemini/tmp/*/chats/session-*.jsonl")
+
+    def _settings(self, call: Call) -> dict[str, Any]:
+        model = {"maxSessionTurns": call.turns, "disableLoopDetection": True}  # ours costs no answers that are not told
+        settings: dict[str, Any] = {**_SETTINGS, "model": model}
+        if call.table.effort:
+            config = {"generateContentConfig": {"thinkingConfig": self._thinking(call.table)}}
+            one = {"match": {"model": call.table.model or self.model}, "modelConfig": config}
+            settings["modelConfigs"] = {"customOverrides": [one]}
+        return settings
+
+    def _thinking(self, table: schema.Proposer) -> dict[str, Any]:
+        if table.effort not in _BUDGETS:
+            raise SetupError(f'[proposer] effort = "{table.effort}": gemini takes {", ".join(_BUDGETS)}')
+        first = "gemini-2" in (table.model or self.model)
+        return {"thinkingBudget": _BUDGETS[table.effort]} if first else {"thinkingLevel": table.effort.upper()}
+
+    def read(self, event: Mapping[str, Any], seen: Transcript) -> None:
+        match event.get("type"):
+            case "init":
+                seen.session, seen.model = event["session_id"], event["model"]
+                seen.memory["began"] = event["timestamp"]
+            case "message" if event["role"] == "assistant":
+                seen.text = seen.memory.get("said", "") + event["content"]
+                seen.memory["said"] = seen.text
+            case "tool_use":
+                seen.memory["said"] = ""
+                seen.memory[event["tool_id"]] = event["tool_name"]
+                seen.called(event["tool_name"], event["parameters"])
+            case "tool_result":
+                _result(event, seen)
+            case "error":
+                seen.words = event["message"]
+            case "result":
+                _end(event, seen)
+            case "gemini":
+                _answer(event, seen)
+
+    def end(self, code: int | None, tail: str, seen: Transcript) -> None:
+        if not seen.final and code == 41:
+            seen.final, seen.words = "key", tail
+
+
+def _result(event: Mapping[str, Any], seen: Transcript) -> None:
+    words = str(event.get("error", {}).get("message", "")) + str(event.get("output", ""))
+    if event["status"] == "error" and "denied" in words:
+        seen.denied.append(seen.memory.get(event["tool_id"], "a tool"))
+
+
+def _end(event: Mapping[str, Any], seen: Transcript) -> None:
+    _total(event.get("stats", {}), seen)
+    error = event.get("error")
+    if event["status"] == "success" or seen.final == "loop":
+        seen.final = seen.final or "done"
+    elif error is None:
+        seen.final = seen.final or "cut"
+    else:
+        seen.words = error["message"]
+        seen.final = "turns" if "TurnLimit" in error["type"] else fault(seen.words)
+
+
+def _answer(event: Mapping[str, Any], seen: Transcript) -> None:
+    """One answer in the record of the session, which also holds those of earlier calls in it."""
+    if event["timestamp"] < seen.memory["began"]:
+        return
+    told = event["tokens"]
+    fresh = told["input"] + told["tool"] - told["cached"]
+    usage = Usage(input=fresh, cached=told["cached"], output=told["output"] + told["thoughts"])
+    seen.memory.setdefault("answers", {})[event["id"]] = usage
+    _add_up(seen)
+
+
+def _total(stats: Mapping[str, Any], seen: Transcript) -> None:
+    """What the last event says of the whole call."""
+    taken, cached = stats.get("input_tokens", 0), stats.get("cached", 0)
+    seen.memory["whole"] = Usage(input=taken - cached, cached=cached, output=stats.get("total_tokens", 0) - taken)
+    _add_up(seen)
+
+
+def _add_up(seen: Transcript) -> None:
+    """Answer by answer, unless the whole call took more than these."""
+    answers: dict[str, Usage] = seen.memory.get("answers", {})
+    whole = seen.memory.get("whole", Usage())
+    seen.usage = dict(answers) if whole.tokens <= sum(u.tokens for u in answers.values()) else {"the whole call": whole}
+    seen.turns = max(len(answers), len(seen.usage))
