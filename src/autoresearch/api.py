@@ -7,7 +7,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -382,15 +382,21 @@ class TaskRuns:
         proposals: int | None = None,
         evaluations: int | None = None,
         include_dirty: bool = False,
+        cost_usd: float | None = None,
+        tokens: int | None = None,
         watch: Callable[[str, Mapping[str, Any]], None] = lambda what, details: None,
     ) -> Mapping[str, Any]:
         """Work on a run as `autoresearch run` does; gives its standing as `status --json` does, and `reason`.
+
+        Args:
+            cost_usd, tokens: walls of this session.
 
         Raises:
             AutoresearchError: the set-up is wrong.
         """
         limit_s = None if time is None else seconds(time)
         wish = Wish(name, new, start, experiments, limit_s, proposals, evaluations, seed, include_dirty)
+        wish = replace(wish, cost_usd=cost_usd, tokens=tokens)
         loops: list[Loop] = []
         with Session(self._project, wish) as session:
 

@@ -96,10 +96,12 @@ class Asking:
                     proposal = Proposal() if e.failure else await self._ask_proposer(e, name, proposer, slot, draft)
             except ProposerWaits as waits:
                 self.quota.put_off(n, name, waits)
+                self._books.watch("put_off", {"n": n, "slot": slot})
                 return False
             except (Exhausted, ProposerUnfit) as error:
                 if not self.quota.unfit(n, name, str(error)):
                     raise
+                self._books.watch("put_off", {"n": n, "slot": slot})
                 return False
             self.quota.answered(name)
             proposal = self._books.options.mask.hide(proposal, draft)

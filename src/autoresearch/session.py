@@ -130,10 +130,10 @@ class Session:
         if self.payers:
             self._others = payers.others(self.ledger, self.run.run)
             self._asked = [payer.asked for payer in self.payers]
-            self.forecast = payers.outlook(
-                self._asked, [self.history, *self._others], self.budget(), session=self.wish.experiments
-            )
-            self._wall = payers.wall(self.payers, self.budget(), self.forecast, self.wish.amount)
+            budget, histories = self.budget(), [self.history, *self._others]
+            self.forecast = payers.outlook(self._asked, histories, budget, session=self.wish.experiments)
+            whole = replace(budget, session_time_s=None, until=None)  # an answer holds for the run
+            self._wall = payers.wall(self.payers, budget, payers.outlook(self._asked, histories, whole), self.wish.amount)
 
     def paying(self) -> list[str]:
         """Who pays for which model, and what it will cost, in lines."""

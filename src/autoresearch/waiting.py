@@ -115,8 +115,11 @@ class Quota:
         wait_s = self._back_off_s(tries, random) if tries > 1 or not told else 0.0
         if told and retry_s is not None:
             wait_s = max(wait_s, retry_s + min(_LATER[0] * retry_s, _LATER[1]) * random)
-        body = {"proposer": name, "reason": refusal.reason, "until": now + wait_s, "since": since, "tries": tries}
-        self._books.note(n, "waiting", **body, told=told, words=self._words(name, refusal, now if told else None))
+        until, words = now + wait_s, self._words(name, refusal, now if told else None)
+        if before is not None and before.told and not told and before.until > until:
+            until, words, told = before.until, before.words, True  # what was told before holds, where nothing new is
+        body = {"proposer": name, "reason": refusal.reason, "until": until, "since": since, "tries": tries}
+        self._books.note(n, "waiting", **body, told=told, words=words)
 
     def _back_off_s(self, tries: int, random: float) -> float:
         first_s, longest_s = self._books.options.quota_waits_s

@@ -31,6 +31,7 @@ from tests.agents.wire import Wire, wire_of
 
 ROOT = Path(__file__).parents[2]
 _HANG_S = 900
+_LONG = ("messages", "input", "contents", "tools", "system", "instructions", "systemInstruction")  # of a request's body
 
 
 class ModelServer:
@@ -150,12 +151,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._other()
         else:
             try:
-                self._model(wire, replace(wire.asked(path, body), most=_most(body)))
+                self._model(wire, replace(wire.asked(path, body), most=_most(body)), body)
             except ConnectionError:
                 self.close_connection = True
 
-    def _model(self, wire: Wire, asked: Asked) -> None:
-        answer = self.server.decide(asked, dict(self.headers))
+    def _model(self, wire: Wire, asked: Asked, body: Mapping[str, Any]) -> None:
+        answer = self.server.decide(asked, dict(self.headers), body)
         if isinstance(answer, Failure):
             return self._fail(wire, asked, answer)
         if not asked.stream:
@@ -251,7 +252,7 @@ class _Server(ThreadingHTTPServer):
         self._log.write(json.dumps({"t": round(time.time(), 3), **record}) + "\n")
         self._log.flush()
 
-    def decide(self, asked: Asked, headers: Mapping[str, str]) -> Answer | Failure:
+    def decide(self, asked: Asked, headers: Mapping[str, str], body: Mapping[str, Any]) -> Answer | Failure:
         """What comes next, in the log before it is sent."""
         told = json.loads(self._script.read_text())
         with self._lock:
@@ -259,7 +260,8 @@ class _Server(ThreadingHTTPServer):
             answer = _refusal(asked, told, headers) or answer
             if isinstance(answer, Failure):
                 self._given[answer.key] += 1
-            self._note(_record(asked, headers, session, turn, answer))
+            settings = {name: value for name, value in body.items() if name not in _LONG}
+            self._note({**_record(asked, headers, session, turn, answer), "settings": settings})
         return answer
 
 

@@ -56,6 +56,7 @@ class Run:
     Args:
         top: an empty folder, or one that is to be.
         table: further lines of `[proposer]`, `task` of the rest of the task file.
+        files: further ones of the project; `home` of the user's HOME.
         alone: in a network with nothing but loopback; needs root.
     """
 
@@ -69,6 +70,7 @@ class Run:
         task: str = "",
         experiments: int = 1,
         files: Mapping[str, str] | None = None,
+        home: Mapping[str, str] | None = None,
         alone: bool = False,
     ) -> None:
         need(program)
@@ -77,14 +79,12 @@ class Run:
         words = {"kind": program, "model": MODELS[program], "table": table, "experiments": experiments, "task": task}
         text = _TASK.format(url="http://127.0.0.1:9", **words)
         self._lay_out({"knob.txt": "10\n", "evaluate.py": _EVALUATE, "autoresearch.toml": text, **(files or {})})
+        _write(top / "home", home or {})
         (self.folder / "autoresearch.toml").write_text(_TASK.format(url=self.url, **words))  # where trees are equal
         self._printed = top / "printed"
 
     def _lay_out(self, files: Mapping[str, str]) -> None:
-        for name, text in files.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+        _write(self.folder, files)
         git(self.folder, "init", "-q", "-b", "main")
         git(self.folder, "add", "-A")
         git(self.folder, "commit", "-q", "-m", "start")
@@ -143,6 +143,13 @@ class Run:
 
     def close(self) -> None:
         self.server.kill()
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
 
 def strays(top: Path) -> list[str]:

@@ -14,8 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.agents import lures
 from tests.agents.runs import MODELS, Run, need, wait_for
 from tests.agents.script import Step, cut, die, edit, endless, fail, loop, say, script, shell
+from tests.conftest import git
 from tests.ordinary import run_as_nobody
 
 from autoresearch import prices
@@ -82,7 +84,11 @@ def worth(program: str, usage: Mapping[str, int], answers: int) -> float:
 @pytest.fixture(scope="module")
 def whole(request: pytest.FixtureRequest) -> Iterator[Together]:
     alone = os.geteuid() == 0
-    runs = Together(request, lambda top, program: Run(top, program, script({1: GOOD}), alone=alone))
+
+    def make(top: Path, program: str) -> Run:
+        return Run(top, program, script({1: GOOD}), files=lures.PROJECT, home=lures.HOME, alone=alone)
+
+    runs = Together(request, make)
     yield runs
     runs.close()
 
@@ -118,6 +124,14 @@ def test_no_request_leaves_for_another_host(program: str, whole: Together) -> No
     assert run.server.connects() == []
     if os.geteuid():
         pytest.skip("only root can make a network with nobody else in it")
+
+
+@pytest.mark.parametrize("program", ALL)
+def test_nothing_that_is_meant_for_agents_gets_in_unasked(program: str, whole: Together) -> None:
+    _, run = whole(program)
+    told = [text for call in run.server.calls() for text in (call["system"], *call["users"], *call["results"])]
+    assert [text for text in told if lures.MARK in text] == []
+    assert git(run.folder, "diff", "--name-only", "main", "autoresearch/one").split() == ["knob.txt"]  # and no hook ran
 
 
 @pytest.mark.parametrize("program", ALL)

@@ -148,7 +148,7 @@ class Responses:
     def asked(self, path: str, body: Mapping[str, Any]) -> Asked:
         items = body.get("input", [])
         items = [{"role": "user", "content": items}] if isinstance(items, str) else items
-        count = _Count()
+        count, system = _Count(), [_text(body.get("instructions", ""))]
         for item in items:
             kind = item.get("type", "message")
             if kind.endswith("_output"):
@@ -157,6 +157,8 @@ class Responses:
                 count.answer()
             elif kind == "message" and item.get("role") == "user":
                 count.user(_text(item.get("content")))
+            elif kind == "message":
+                system.append(_text(item.get("content")))
         later = [t for item in items if item.get("type") == "additional_tools" for t in item.get("tools", [])]
         tools = [tool for t in [*(body.get("tools") or []), *later] for tool in _tools(t)]
         shape = (body.get("text") or {}).get("format") or {}
@@ -164,7 +166,7 @@ class Responses:
             "responses",
             str(body.get("model")),
             bool(body.get("stream")),
-            _text(body.get("instructions", "")),
+            "\n".join(system),
             count.users,
             count.results,
             count.turns,

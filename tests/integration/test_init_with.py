@@ -1,4 +1,4 @@
-"""`init "…" --with AGENT`: what an agent drafts comes as new files after a yes, is tried, and nothing else of the folder changes."""
+"""`init "…" --with AGENT`: what an agent drafts comes as new files after a yes, is tried, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class Counting(list):
 assert search.search(Counting(range(100)), 70) == 70
 print(f"METRIC calls={seen}")
 """
-GOOD = {"autoresearch.toml": TASK, "program.md": "Fewer look-ups.\n", "bench.py": BENCH, "tools/right.py": "open('search.py')\n"}
+RIGHT = "open('search.py')\n"
+GOOD = {"autoresearch.toml": TASK, "program.md": "Fewer look-ups.\n", "bench.py": BENCH, "tools/right.py": RIGHT}
 SEARCH = """\
 def search(items, wanted):
     for i in range(100):

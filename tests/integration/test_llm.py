@@ -358,6 +358,12 @@ def test_nobody_at_the_address_is_told_at_once(
         one(toy)
 
 
+def test_account_without_credit_is_told_at_once(make_toy: Callable[..., Toy], serve: Callable[..., ModelServer]) -> None:
+    server = serve({}, otherwise=[fail(402, words="insufficient balance")])
+    with pytest.raises(ProposerUnfit, match="insufficient balance: the account of OPENAI_API_KEY has no credit left"):
+        one(make_toy(task=task(server, "chat")))
+
+
 @pytest.mark.parametrize("wire", WIRES)
 def test_rate_limit_is_waited_for_and_costs_no_experiment(
     make_toy: Callable[..., Toy], serve: Callable[..., ModelServer], wire: str

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -265,6 +268,25 @@ def test_a_crash_that_cost_money_is_counted_too(make_toy: Callable[..., Toy]) ->
     assert history.cost_usd == pytest.approx(0.3)
 
 
+def test_what_the_gate_costs_counts_and_what_a_check_costs_does_not(make_toy: Callable[..., Toy]) -> None:
+    task = TASK + """
+[gate]
+command = "python gate.py"
+private = ["gate.py"]
+[[check]]
+name = "dear"
+command = "echo METRIC cost_usd=100"
+"""
+    gate = "print('score:', float(open('knob.txt').read()))\nprint('METRIC cost_usd=0.5')\n"
+    toy = make_toy({"gate.py": gate}, task=task)
+    run(toy, Scripted([Patch({"knob.txt": "9\n"})]))
+    history = toy.history("one")
+    assert history.experiments[1].kept
+    asked = [m for e in history.experiments for m in e.measurements if m.phase == "gate"]
+    assert asked
+    assert history.cost_usd == pytest.approx(0.5 * len(asked))
+
+
 def test_the_metric_may_be_the_cost_itself(make_toy: Callable[..., Toy]) -> None:
     code = "import pathlib\nprint('cost_usd: ' + pathlib.Path('knob.txt').read_text())\n"
     toy = make_toy({"evaluate.py": code, "knob.txt": "0.5\n"}, task=TASK.replace('"score"', '"cost_usd"'))
@@ -386,3 +408,37 @@ def test_dry_run_of_a_run_that_goes_on_shows_its_next_experiment(
     assert "would be told for experiment 3:" in out
     assert "about 9.80 USD for 98 experiments, by the last 2 proposals" in out
     assert sum(1 for _ in toy.project.ledger(read_only=True).events("one")) == events
+
+
+# -- at a terminal -----------------------------------------------------------------------------------------------------
+
+
+def at_a_terminal(toy: Toy, answer: bytes, *args: str) -> str:
+    """What `run` prints there, once the question where to stop is answered."""
+    pid, fd = pty.fork()
+    if not pid:
+        os.execv(sys.executable, [sys.executable, "-m", "autoresearch", "run", "one", "--folder", str(toy.folder), *args])
+    printed = b""
+    while True:
+        try:
+            found = os.read(fd, 65536)
+        except OSError:
+            break
+        if b"stop at how many USD" in found:
+            os.write(fd, answer)
+        printed += found
+    os.close(fd)
+    os.waitpid(pid, 0)
+    return printed.decode("utf-8", "replace")
+
+
+def test_a_terminal_asks_where_to_stop_and_suggests_more_than_the_forecast(
+    hire: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    toy = hire("[budget]\nexperiments = 4\n")
+    printed = at_a_terminal(toy, b"\n", "-n", "1")
+    assert "at a guess 0.12 USD for 4 experiments; stop at how many USD? [0.2]:" in printed
+    assert "pays: TUTOR_KEY, at most 0.20 USD" in printed
+    assert toy.history("one").agenda.wall.cost_usd == 0.2
+    assert "stop at how many USD" not in at_a_terminal(toy, b"\n", "-n", "1")

@@ -92,7 +92,8 @@ def test_quick_test_is_run_again_where_the_tree_is_another_one(make_toy: Callabl
 
     run(toy, act)
     verdict = toy.history().experiments[1].verdict
-    assert verdict is not None and verdict.kind is Kind.CRASH
+    assert verdict is not None
+    assert verdict.kind is Kind.CRASH
     assert "quick.log" in logs(toy)
 
 
@@ -130,7 +131,8 @@ def test_ladder_goes_up_to_the_first_that_fails(make_toy: Callable[..., Toy]) ->
     assert odd.words.startswith("check even failed: exited with 1")
     assert "asked" in odd.output
     assert good.passed
-    assert "the quick test passed" in good.words and "check even passed" in good.words
+    assert "the quick test passed" in good.words
+    assert "check even passed" in good.words
     assert broken.words.startswith("a guard is broken: size is 2, below 3; score 2, size 2 in ")
     assert whole.passed
 
@@ -165,7 +167,8 @@ def test_what_cannot_be_a_candidate_is_said_in_words_and_not_run(make_toy: Calla
     assert all(t == Trial(False, t.words) and "scope: evaluate.py is frozen" in t.words for t in seen)
     assert logs(toy) == []
     verdict = toy.history().experiments[1].verdict
-    assert verdict is not None and (verdict.kind, verdict.reason) == (Kind.INVALID, "scope")
+    assert verdict is not None
+    assert (verdict.kind, verdict.reason) == (Kind.INVALID, "scope")
 
 
 def test_task_with_nothing_to_try_passes_what_could_be_a_candidate(make_toy: Callable[..., Toy]) -> None:
@@ -183,7 +186,8 @@ def test_task_with_nothing_to_try_passes_what_could_be_a_candidate(make_toy: Cal
 def test_build_that_fails_is_shown_and_one_that_passes_is_kept_for_the_evaluation(make_toy: Callable[..., Toy]) -> None:
     build = "import pathlib\ntext = pathlib.Path('knob.txt').read_text()\nprint('compiling', text)\n"
     build += "open('built.out', 'a').write(str(float(text)) + '\\n')\n"
-    evaluate = "import pathlib\nprint('score:', len(pathlib.Path('built.out').read_text().splitlines()) * float(pathlib.Path('knob.txt').read_text()))\n"
+    evaluate = "import pathlib\nbuilt = pathlib.Path('built.out').read_text().splitlines()\n"
+    evaluate += "print('score:', len(built) * float(pathlib.Path('knob.txt').read_text()))\n"
     toy, seen = (
         make_toy({"build.py": build, "evaluate.py": evaluate}, task=task(quick=False, evaluate='build = "python build.py"')),
         [],
@@ -244,7 +248,8 @@ def test_tampering_in_a_trial_is_the_verdict_also_after_a_kill(make_toy: Callabl
 
     run(toy, never, wish=Wish(name="one"), ready=lambda loop: loop.finish())
     verdict = toy.history().experiments[1].verdict
-    assert verdict is not None and (verdict.kind, verdict.reason) == (Kind.INVALID, "tampering")
+    assert verdict is not None
+    assert (verdict.kind, verdict.reason) == (Kind.INVALID, "tampering")
 
 
 def test_limit_of_a_proposal_stands_still_while_it_waits_for_its_trial(make_toy: Callable[..., Toy]) -> None:
@@ -310,6 +315,45 @@ def test_trial_of_a_task_measured_alone_holds_the_room_alone(
         assert held == [False, True]  # the quick test beside others, the task's command alone
 
     run(toy, act)
+    assert toy.history().experiments[1].kept
+
+
+def test_secret_that_a_test_prints_is_covered_and_one_in_a_file_is_refused(
+    make_toy: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "hunter2-hunter2")
+    quick = "import os\nprint('it is', os.environ['SOME_TOKEN'])\nraise SystemExit(os.environ['SOME_TOKEN'])\n"
+    toy, seen = make_toy({"quick.py": quick}, task=task(evaluate='env = ["SOME_TOKEN"]')), []
+
+    async def act(brief: Brief, draft: Any, folder: Path) -> None:
+        (folder / "knob.txt").write_text("9\n")
+        seen.append(await brief.trial(draft, "quick"))
+        (folder / "knob.txt").write_text("hunter2-hunter2")
+        seen.append(await brief.trial(draft, "quick"))
+
+    run(toy, act)
+    assert "it is ***SOME_TOKEN***" in seen[0].output
+    assert "the value of SOME_TOKEN" in seen[1].words
+    assert "hunter2" not in str(seen)
+    assert "hunter2" not in str(notes(toy, "trial"))
+
+
+def test_private_sets_are_no_part_of_a_trial(make_toy: Callable[..., Toy]) -> None:
+    sets = '[gate]\ncommand = "python gate.py"\n[held_out]\ncommand = "python gate.py"\n'
+    gate = "import os, pathlib\nprint('score:', pathlib.Path('knob.txt').read_text())\n"
+    toy, labels = make_toy({"gate.py": gate, "quick.py": QUICK}, task=task(more=sets)), []
+
+    async def act(brief: Brief, draft: Any, folder: Path) -> None:
+        labels.clear()
+        (folder / "knob.txt").write_text("9\n")
+        assert (await brief.trial(draft, "all")).passed
+        assert labels == ["trial, quick", "trial, eval"]
+
+    def watch(what: str, details: Any) -> None:
+        if what == "evaluating":
+            labels.append(details["label"])
+
+    run(toy, act, watch=watch)
     assert toy.history().experiments[1].kept
 
 

@@ -58,8 +58,9 @@ class Session:
         wish: Wish | None = None,
         waits_s: tuple[float, float] = (0.02, 0.1),
         on: Callable[[str, Any], None] = lambda what, details: None,
+        ready_raises: Exception | None = None,
     ) -> Ending:
-        self.hired = Hired(script)
+        self.hired = Hired(script) if ready_raises is None else Hired(script, ready=ready_raises)
 
         def watch(what: str, details: Any) -> None:
             self.seen.append((what, dict(details)))
@@ -119,7 +120,7 @@ def test_without_a_time_to_come_back_each_wait_is_longer_and_the_same_every_time
 
 def test_a_hundred_refusals_trip_no_breaker(session: Session) -> None:
     assert session.run(limited(40, retry_after_s=None), waits_s=(0.001, 0.001)).reason == "session"
-    assert len(session.of("waiting")) == 40
+    assert sum(event.body.get("what") == "waiting" for event in session.toy.events) == 40
 
 
 def test_what_was_paid_before_the_refusal_is_in_the_ledger_at_once(session: Session) -> None:
@@ -151,6 +152,19 @@ def test_a_reset_beyond_the_time_left_ends_the_session_and_the_next_goes_on_with
     assert again.of("ready")
     assert wait.until > time.time()
     assert [n for n, _ in again.hired.asked] == [2, 3, 4]
+
+
+def test_a_reset_that_was_told_holds_in_the_next_session_where_nothing_new_is_told(make_toy: Callable[..., Toy]) -> None:
+    session = Session(knobbed(make_toy))
+    session.run(limited(1, retry_after_s=3600.0), wish=Wish(name="one", experiments=2))
+    until = session.toy.history("one").agenda.waits["command"].until
+    again = Session(session.toy)
+    refused = ProposerWaits("rate_limit", "429", None)
+    again.run(limited(0), wish=Wish(name="one", experiments=2), ready_raises=refused)
+    assert again.hired.asked == []
+    history = again.toy.history("one")
+    assert history.agenda.waits["command"].until == until
+    assert [e.proposer for e in history.experiments[1:]] == ["hired", "knobs", "knobs", "knobs"]
 
 
 def test_a_clock_time_is_a_wall_for_waits_too(session: Session) -> None:

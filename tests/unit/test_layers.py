@@ -61,7 +61,6 @@ TOOLS = {
     "exclusive",
     "tripwires",
     "prices",
-    "patience",
 }
 GROUND = {
     "taskfile",
@@ -78,6 +77,7 @@ GROUND = {
     "sight",
     "scan",
     "sealed",
+    "patience",
 }
 LAYERS = (FACES, LOOP, SIBLINGS, TOOLS, GROUND)
 

@@ -71,7 +71,7 @@ def init(
     ] = None,
     yes: Yes = False,
     drafter: Annotated[
-        str | None, typer.Option("--with", metavar="AGENT", help="Let it draft the task: claude, codex, gemini, opencode, pi, llm.")
+        str | None, typer.Option("--with", metavar="AGENT", help="Who drafts it: claude, codex, gemini, opencode, pi, llm.")
     ] = None,
     model: Annotated[str, typer.Option(help="The model of --with.", show_default=False)] = "",
     base_url: Annotated[str, typer.Option(help="Where the model of --with is served.", show_default=False)] = "",
@@ -109,8 +109,8 @@ def init(
         raise SetupError("--minimize and --maximize are both given, expected one of them")
     if number and drafter is None and len(number.split()) > 1:
         raise SetupError(
-            f"{number!r} is a goal in words, for which an agent can draft a task: add --with claude (codex, gemini, opencode, pi, "
-            "llm); or name the number by --minimize or --maximize"
+            f"{number!r} is a goal in words, for which an agent can draft a task: add --with claude (codex, gemini, opencode, "
+            "pi, llm); or name the number by --minimize or --maximize"
         )
     if number and drafter is None and not (minimize or maximize):
         raise SetupError(f"unexpected {number!r}: name the number by --minimize {number}, the folder by --folder {number}")
@@ -136,7 +136,9 @@ def init(
     )
     if drafter is not None:
         if template is not None or replace(given, metric=None) != Given() or not number:
-            raise SetupError('--with takes the goal in words, and drafts all the rest: init "make GET /search faster" --with claude')
+            raise SetupError(
+                '--with takes the goal in words, and drafts all the rest: init "make GET /search faster" --with claude'
+            )
         from autoresearch.cli.drafting_task import With, draft_task
 
         raise typer.Exit(draft_task(folder, number, With(drafter, model, base_url, cost), yes=yes, force=force))

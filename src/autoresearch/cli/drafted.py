@@ -1,4 +1,4 @@
-"""A task that somebody drafted: its new files, what is wrong with them, what they would run, and how they come into a folder."""
+"""A task that somebody drafted: its new files, what is wrong with them, what they would run, how they come into a folder."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ class Drafted:
         return found + ([("network", e.network if isinstance(e.network, str) else ", ".join(e.network))] * (e.network != "off"))
 
 
-def drafted(
-    edits: Edits, folder: Path, *, replace: Collection[str] = (), proposer: Mapping[str, str] | None = None
-) -> Drafted:
+def drafted(edits: Edits, folder: Path, *, replace: Collection[str] = (), proposer: Mapping[str, str] | None = None) -> Drafted:
     """What of some edits is taken over.
 
     Args:

@@ -289,7 +289,9 @@ class Live:
         elif what == "said" and ("proposal", slot) in self._running:
             began = self._running["proposal", slot][1]
             self._running["proposal", slot] = (f"experiment {n}: {details['words']}", began)
-        elif what in ("proposed", "waiting"):
+        elif what == "put_off":
+            self._running.pop(("proposal", slot), None)
+        elif what == "proposed":
             self._running = {
                 k: v for k, v in self._running.items() if not (k[0] == "proposal" and v[0].startswith(f"experiment {n}:"))
             }

@@ -34,6 +34,7 @@ from autoresearch.taskfile.scope import Scope
 from autoresearch.text import one_line
 
 _READY_S = 120.0
+_PROBE_S = 100.0  # programs break off a shell command after two minutes
 _USUAL = Usage(input=26_000, cached=200_000, output=6_000)
 """A guess, for where nothing is known yet: 12 answers on a brief of 8,000 tokens, each of 500 tokens and after 1,500 of what a
 tool gave; all that went before is read again, from a cache."""
@@ -81,7 +82,7 @@ class Agent:
         brief.lay_out(place.tmp)
         patience = Patience(self._timeout_s)
         try:
-            async with mailbox.serve(draft, brief, self.table.may_run, self._python, patience) as programs:
+            async with mailbox.serve(draft, brief, self.table.may_run, self._python, patience, within_s=_PROBE_S) as programs:
                 if programs is not None:
                     env["PATH"] = f"{programs}:{env['PATH']}"
                 return await self._converse(brief, draft, place, env, patience)

@@ -95,8 +95,8 @@ class Gemini:
                 seen.memory["said"] = ""
                 seen.memory[event["tool_id"]] = event["tool_name"]
                 seen.called(event["tool_name"], event["parameters"])
-            case "tool_result":
-                _result(event, seen)
+            case "tool_result" if event["status"] == "error" and "denied" in f"{event.get('error')} {event.get('output')}":
+                seen.denied.append(seen.memory.get(event["tool_id"], "a tool"))
             case "error":
                 seen.words = event["message"]
             case "result":
@@ -107,12 +107,6 @@ class Gemini:
     def end(self, code: int | None, tail: str, seen: Transcript) -> None:
         if not seen.final and code == 41:
             seen.final, seen.words = "key", tail
-
-
-def _result(event: Mapping[str, Any], seen: Transcript) -> None:
-    words = str(event.get("error", {}).get("message", "")) + str(event.get("output", ""))
-    if event["status"] == "error" and "denied" in words:
-        seen.denied.append(seen.memory.get(event["tool_id"], "a tool"))
 
 
 def _end(event: Mapping[str, Any], seen: Transcript) -> None:
@@ -135,6 +129,7 @@ def _answer(event: Mapping[str, Any], seen: Transcript) -> None:
     fresh = told["input"] + told["tool"] - told["cached"]
     usage = Usage(input=fresh, cached=told["cached"], output=told["output"] + told["thoughts"])
     seen.memory.setdefault("answers", {})[event["id"]] = usage
+    seen.model = event.get("model") or seen.model
     _add_up(seen)
 
 

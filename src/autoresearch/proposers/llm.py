@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _Talks = llm_tools.Talk | llm_blocks.Exchange
 _READY_S, _READY_TOKENS = 60.0, 64
+_NO_CREDIT = 402  # of HTTP; other words for it may mean a quota of the day
 _USUAL = {
     "tools": (Usage(input=16_000, cached=90_000, output=5_000), 8),
     "blocks": (Usage(input=16_000, output=3_000), 1),
@@ -219,6 +220,8 @@ class Llm:
         except ProposerWaits as waits:
             if waits.reason == "outage" and is_local:
                 raise ProposerUnfit(f"{waits.words}: start the server at {self.where.base_url}") from waits
+            if getattr(waits.__cause__, "status_code", 0) == _NO_CREDIT:
+                raise ProposerUnfit(f"{waits.words}: the account of {self.pays()} has no credit left") from waits
             raise
         return Ready(f"llm, {purse.model or self.where.model}", purse.cost_usd, purse.tokens)
 

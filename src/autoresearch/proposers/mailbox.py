@@ -45,12 +45,13 @@ def refusal(may_run: MayRun, what: str) -> str:
 
 @asynccontextmanager
 async def serve(
-    draft: FileDraft, brief: Brief, may_run: MayRun, python: str, patience: Patience | None = None
+    draft: FileDraft, brief: Brief, may_run: MayRun, python: str, patience: Patience | None = None, *, within_s: float = 0.0
 ) -> AsyncIterator[Path | None]:
     """Answer a program while it works in a draft; enter after its HOME and TMP were made.
 
     Args:
         patience: the limit under which the program works; it stands still while something is tried.
+        within_s: after which a probe ends without a result, to be asked again; 0 lets it wait.
     Yields:
         The folder with `autoresearch`, to be put first on its PATH; None where it may not run anything of the task.
     Raises:
@@ -59,7 +60,7 @@ async def serve(
     if may_run == "none" or brief.trial is None:
         yield None
         return
-    box = Box(draft.scratch / "tmp" / _FOLDER, python)
+    box = Box(draft.scratch / "tmp" / _FOLDER, python, within_s)
     _show_to_login_shells(draft.scratch / "home", box.programs)
     try:
         async with anyio.create_task_group() as tasks:
@@ -75,9 +76,8 @@ async def serve(
 def _show_to_login_shells(home: Path, programs: Path) -> None:
     """Some programs run commands by shells whose system-wide profile sets PATH anew."""
     for name in (".profile", ".zprofile"):
-        with suppress(OSError):
-            with open(home / name, "x", encoding="utf-8") as file:
-                file.write(f'export PATH={shlex.quote(str(programs))}:"$PATH"\n')
+        with suppress(OSError), open(home / name, "x", encoding="utf-8") as file:
+            file.write(f'export PATH={shlex.quote(str(programs))}:"$PATH"\n')
 
 
 async def _answer_all(box: Box, draft: FileDraft, brief: Brief, may_run: MayRun, patience: Patience | None) -> None:
@@ -108,7 +108,7 @@ class Box:
         programs: where `autoresearch` lies.
     """
 
-    def __init__(self, folder: Path, python: str) -> None:
+    def __init__(self, folder: Path, python: str, within_s: float = 0.0) -> None:
         self.programs = folder / "bin"
         try:
             if os.path.lexists(folder):
@@ -116,7 +116,8 @@ class Box:
             self.programs.mkdir(parents=True, mode=0o700)
             client, program = folder / "probe.py", self.programs / "autoresearch"
             shutil.copyfile(Path(__file__).with_name("probe.py"), client)
-            program.write_text(f'#!/bin/sh\nexec {shlex.join([python, "-I", "-S", str(client), str(folder)])} "$@"\n')
+            words = shlex.join([python, "-I", "-S", str(client), str(folder), f"{within_s:g}"])
+            program.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
             program.chmod(0o755)
             self._taken: set[str] = set()
             self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

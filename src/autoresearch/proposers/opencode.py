@@ -79,8 +79,9 @@ class Opencode:
     def _config(self, call: Call, provider: str, model: str) -> dict[str, Any]:
         """Its sub-agents are off, since their usage is not told, and what asks other hosts."""
         table, key = call.table, next(iter(call.login.variables), "")
-        options = {"apiKey": f"{{env:{key}}}" if key else "none"} | ({"baseURL": table.base_url} if table.base_url else {})
-        entry: dict[str, Any] = {} if call.login.subscription else {"options": options}
+        options = {} if call.login.subscription else {"apiKey": f"{{env:{key}}}" if key else "none"}
+        options |= {"baseURL": table.base_url} if table.base_url else {}
+        entry: dict[str, Any] = {"options": options}
         if provider == SERVER:
             entry |= {"npm": "@ai-sdk/openai-compatible", "name": "server", "models": {model: {"name": model}}}
         return {
