@@ -30,8 +30,7 @@ from autoresearch.paths import ProjectPaths
 from autoresearch.process import Supervisor
 from autoresearch.proposers.agent import version_words
 from autoresearch.proposers.program import Login
-from autoresearch.taskfile import FILE, Task
-from autoresearch.taskfile import schema
+from autoresearch.taskfile import FILE, Task, schema
 from autoresearch.text import show_usd
 
 YES_USD, YES_TOKENS = 10.0, 2_000_000  # the wall of a run that --yes was said to

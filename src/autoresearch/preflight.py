@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import anyio
 
 from autoresearch.books import Books
 from autoresearch.contracts import Paid, Ready, is_paid
 from autoresearch.errors import AutoresearchError, DiskFault, ProposerUnfit, ProposerWaits, RunnerLost
 from autoresearch.records import Event
-from autoresearch.text import describe, one_line
+from autoresearch.text import describe, one_line, slug
 from autoresearch.waiting import Quota
 
 _LIMIT_S = 180.0
@@ -28,8 +35,8 @@ async def ready(books: Books, quota: Quota) -> None:
 
 async def _try_out(books: Books, quota: Quota, name: str, proposer: Paid) -> None:
     try:
-        with anyio.fail_after(_LIMIT_S):
-            found = await _asked(books, proposer)
+        with _place(books, name) as folder, anyio.fail_after(_LIMIT_S):
+            found = await _asked(folder, proposer)
     except ProposerWaits as waits:
         quota.put_off(None, name, waits)
         books.watch("mended", {"words": f"{name} cannot be had now ({one_line(waits.words, 200)}): the baseline comes first"})
@@ -37,10 +44,10 @@ async def _try_out(books: Books, quota: Quota, name: str, proposer: Paid) -> Non
     except TimeoutError:
         books.watch("mended", {"words": f"{name} did not answer within {_LIMIT_S:.0f} s: going on all the same"})
         return
-    refuse_unpriced(books, proposer, found.words, found.cost_usd, found.tokens)
     if found.cost_usd or found.tokens:
         body = {"what": "spent", "cost_usd": found.cost_usd, "tokens": found.tokens, "words": f"trying out {name}"}
         books.append(Event("note", None, body), durable=True)
+    refuse_unpriced(books, proposer, found.words, found.cost_usd, found.tokens)
     if name in books.history.agenda.waits:
         books.note(None, "back", proposer=name)
     books.watch("ready", {"proposer": name, "words": found.words})
@@ -62,12 +69,50 @@ def refuse_unpriced(books: Books, proposer: Paid, words: str, cost_usd: float, t
         )
 
 
-async def _asked(books: Books, proposer: Paid) -> Ready:
-    """Its answer; a mistake in it stops nothing, as a proposal would tell the same."""
-    folder = books.options.trials
-    assert folder is not None
+@contextmanager
+def _place(books: Books, name: str) -> Iterator[Path]:
+    """A folder of its own, empty at first and gone afterwards: keys lie in it.
+
+    What a try that came to nothing has spent counts, also that of a session that was killed in it.
+    """
+    assert books.options.trials is not None
+    folder = books.options.trials / slug(name)
+    _count(books, name, folder)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except BaseException:
+        _count(books, name, folder)
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _count(books: Books, name: str, folder: Path) -> None:
+    """Record what programs reported to have spent there, and take the reports away."""
+    usd, tokens = 0.0, 0
+    for path in sorted(folder.rglob("cost*.jsonl")):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if not path.is_symlink() else ():
+            more = _reported(line)
+            usd, tokens = usd + more[0], tokens + more[1]
+    if usd or tokens:
+        body = {"what": "spent", "cost_usd": usd, "tokens": tokens, "words": f"trying out {name}, which came to nothing"}
+        books.append(Event("note", None, body), durable=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _reported(line: str) -> tuple[float, int]:
+    try:
+        row = json.loads(line)
+        usd, tokens = float(row.get("cost_usd", 0.0)), int(row.get("tokens", 0))
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return 0.0, 0  # a kill cut it short
+    return (usd if math.isfinite(usd) and usd > 0 else 0.0), max(0, tokens)
+
+
+async def _asked(folder: Path, proposer: Paid) -> Ready:
+    """Its answer; a mistake in it stops nothing, as a proposal would tell the same."""
+    try:
         return await proposer.ready(folder)
     except (ProposerUnfit, ProposerWaits, DiskFault, RunnerLost, TimeoutError):
         raise

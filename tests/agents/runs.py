@@ -55,7 +55,7 @@ class Run:
 
     Args:
         top: an empty folder, or one that is to be.
-        table: further lines of `[proposer]`, `task` of the rest of the task file.
+        table: further lines of `[proposer]`, `evaluate` of that table, `task` of the rest of the task file.
         files: further ones of the project; `home` of the user's HOME.
         alone: in a network with nothing but loopback; needs root.
     """
@@ -68,6 +68,7 @@ class Run:
         *,
         table: str = "",
         task: str = "",
+        evaluate: str = "",
         experiments: int = 1,
         files: Mapping[str, str] | None = None,
         home: Mapping[str, str] | None = None,
@@ -77,6 +78,7 @@ class Run:
         self.top, self.program, self.folder = top, program, top / "project"
         self.server = ModelServer(top / "server", script, alone=alone)
         words = {"kind": program, "model": MODELS[program], "table": table, "experiments": experiments, "task": task}
+        words["evaluate"] = evaluate
         text = _TASK.format(url="http://127.0.0.1:9", **words)
         self._lay_out({"knob.txt": "10\n", "evaluate.py": _EVALUATE, "autoresearch.toml": text, **(files or {})})
         _write(top / "home", home or {})
@@ -180,6 +182,7 @@ editable = ["knob.txt", "extra/**"]
 
 [evaluate]
 command = "python evaluate.py"
+{evaluate}
 
 [metric]
 name = "score"

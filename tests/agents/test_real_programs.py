@@ -147,8 +147,12 @@ def test_key_reaches_the_server_and_no_record(program: str, whole: Together) -> 
 
 # -- a night in which all goes wrong --------------------------------------------------------------------------------------
 
+MENDED = [edit("knob.txt", "10", "ten"), say("it is done"), edit("knob.txt", "ten", "9"), say("now it is")]
+QUICK = 'quick = "python quick.py"'
+FILES = {"quick.py": "import pathlib\nprint(float(pathlib.Path('knob.txt').read_text()))\n"}
+
 NIGHT: list[tuple[tuple[str, str], list[Step]]] = [
-    (("keep", "better"), GOOD),
+    (("keep", "better"), MENDED),
     (("invalid", "proposer_loop"), [loop()]),
     (("invalid", "proposer_turns"), [endless()]),
     (("invalid", "proposer_error"), [shell("true"), fail(400, words="the request is wrong")]),
@@ -174,7 +178,7 @@ def night(request: pytest.FixtureRequest) -> Iterator[Together]:
     def make(top: Path, program: str) -> Run:
         steps: dict[int | str, list[Step]] = {n: steps for n, (_, steps) in enumerate(NIGHT, 1)}
         table = "max_turns = 14"
-        return Run(top, program, script(steps), table=table, experiments=len(NIGHT))
+        return Run(top, program, script(steps), table=table, evaluate=QUICK, experiments=len(NIGHT), files=FILES)
 
     runs = Together(request, make, bring_back)
     yield runs
@@ -187,6 +191,15 @@ def test_each_failure_ends_in_its_reason_and_waiting_costs_no_experiment(program
     assert code == 0, run.printed
     assert run.verdicts() == [verdict for verdict, _ in NIGHT], run.printed
     assert run.printed.count("waiting until") >= 2  # for the rate limit, and for the server that was gone
+
+
+@pytest.mark.parametrize("program", ALL)
+def test_failing_quick_test_goes_back_to_the_same_session(program: str, night: Together) -> None:
+    _, run = night(program)
+    last = run.server.calls(1)[-1]
+    assert last["answer"] == {"say": "now it is"}  # which is said only where all that went before is repeated
+    assert any("could not convert string to float: 'ten" in text for text in last["users"])
+    assert run.history.experiments[1].turns == len(run.server.calls(1))
 
 
 @pytest.mark.parametrize("program", ALL)
@@ -220,6 +233,37 @@ def test_refused_permission_with_nothing_changed_ends_in_its_reason(program: str
         assert run.verdicts() == [("invalid", "proposer_refused")], run.printed
     finally:
         run.close()
+
+
+# -- what no waiting mends --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def refused(request: pytest.FixtureRequest) -> Iterator[Together]:
+    """Refused twice, for its key and for its model; what it printed the first time goes into `first`."""
+
+    def make(top: Path, program: str) -> Run:
+        run = Run(top, program, script(keys=["another"]))
+        assert run.run() == 2, run.printed
+        (top / "first").write_text(run.printed)
+        run.server.change(script(models=["another"]))
+        return run
+
+    runs = Together(request, make)
+    yield runs
+    runs.close()
+
+
+@pytest.mark.parametrize("program", ALL)
+def test_wrong_key_and_unknown_model_end_the_run_before_anything_is_measured(program: str, refused: Together) -> None:
+    code, run = refused(program)
+    first = (run.top / "first").read_text()
+    assert "SCRIPTED_KEY" in first.partition("the log-in was refused")[2], first
+    second = run.printed.removeprefix(first)
+    assert code == 2, second
+    assert f"there is no model {MODELS[program]}" in second
+    assert "[proposer] model" in second
+    assert run.history.evaluations == 0
 
 
 # -- killed ------------------------------------------------------------------------------------------------------------------
@@ -261,7 +305,7 @@ def test_killed_at_random_no_process_is_left_and_no_money_is_lost(program: str, 
     assert run.left_running() == []
     assert run.verdicts() == [("keep", "better")], run.printed
     told, given = run.history.experiments[1].tokens, run.server.given(1)
-    in_flight = KILLS * 2 * 1250
+    in_flight = KILLS * 1250  # one answer at each kill
     assert sum(given.values()) - in_flight <= told <= sum(given.values())
 
 

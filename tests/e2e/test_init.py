@@ -547,5 +547,5 @@ def test_template_commands_of_the_page_write_a_task(command: str, tmp_path: Path
 def test_page_has_every_template_and_every_flag() -> None:
     assert {command.split()[3] for command in IN_TEXT} == {*OFFLINE, "docker"}
     text = subprocess.run([*COMMAND, "init", "-h"], capture_output=True, text=True, check=True).stdout
-    flags = set(re.findall(r"--[a-z]+", text)) - {"--help", "--folder"}
+    flags = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", text)) - {"--help", "--folder"}
     assert sorted(flag for flag in flags if f"`{flag}`" not in PAGE and f"{flag} " not in PAGE) == []

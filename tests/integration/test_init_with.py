@@ -161,6 +161,7 @@ def test_draft_comes_as_new_files_that_check_finds_ready(
     assert 'inputs = ["bench.py", "note.txt", "tools/right.py"]' in task
     assert f'[proposer]\nkind = "{HERE}"' in task
     assert project.git("status", "--porcelain", "--untracked-files=all").count("?? ") == 5
+    project.moved()  # `git status` wrote the index
 
 
 def test_nothing_is_there_before_the_owner_says_yes(

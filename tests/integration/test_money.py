@@ -217,6 +217,17 @@ def test_trying_it_out_is_in_the_ledger_before_anything_is_measured(make_toy: Ca
     assert toy.history("one").cost_usd == pytest.approx(0.26)
 
 
+def test_what_a_try_spent_that_was_killed_counts_and_its_keys_are_gone(make_toy: Callable[..., Toy]) -> None:
+    toy = make_toy()
+    folder = toy.project.paths.run("one").cache / "ready" / "knobs"
+    folder.mkdir(parents=True)
+    (folder / "cost-1.jsonl").write_text('{"cost_usd": 0.07, "tokens": 3}\n{"cost_us')
+    (folder / "key").write_text("sk-dummy")
+    run(toy, Hired(costing(0.1)), Wish(name="one", experiments=1))
+    assert toy.history("one").cost_usd == pytest.approx(0.17)
+    assert not folder.exists()
+
+
 def test_a_rate_limit_at_the_start_is_no_reason_to_stop(make_toy: Callable[..., Toy]) -> None:
     toy, said = make_toy(), []
     hired = Hired(costing(0.1), ready=ProposerWaits("rate_limit", "429", 0.3))
@@ -269,7 +280,9 @@ def test_a_crash_that_cost_money_is_counted_too(make_toy: Callable[..., Toy]) ->
 
 
 def test_what_the_gate_costs_counts_and_what_a_check_costs_does_not(make_toy: Callable[..., Toy]) -> None:
-    task = TASK + """
+    task = (
+        TASK
+        + """
 [gate]
 command = "python gate.py"
 private = ["gate.py"]
@@ -277,6 +290,7 @@ private = ["gate.py"]
 name = "dear"
 command = "echo METRIC cost_usd=100"
 """
+    )
     gate = "print('score:', float(open('knob.txt').read()))\nprint('METRIC cost_usd=0.5')\n"
     toy = make_toy({"gate.py": gate}, task=task)
     run(toy, Scripted([Patch({"knob.txt": "9\n"})]))

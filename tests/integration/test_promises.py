@@ -196,7 +196,7 @@ def test_live_view_shows_a_description_that_looks_like_markup(toy: Toy) -> None:
 
     toy.run([Patch({"knob.txt": "9\n"}, "use x[/0] and a[i]")], wish=Wish(name="x"))
     view = Live(load(toy.folder), toy.history(), lambda: None)
-    view.begin([])
+    view.begin([], {})
     view.end([], 0)
 
 

@@ -14,6 +14,7 @@ from tests.conftest import TASK, Toy
 from autoresearch.budget import Ending
 from autoresearch.choice import Wish
 from autoresearch.contracts import Brief
+from autoresearch.process import landlock
 from autoresearch.records import Kind, Proposal, Trial
 
 QUICK = """\
@@ -322,16 +323,22 @@ def test_secret_that_a_test_prints_is_covered_and_one_in_a_file_is_refused(
     make_toy: Callable[..., Toy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_TOKEN", "hunter2-hunter2")
-    quick = "import os\nprint('it is', os.environ['SOME_TOKEN'])\nraise SystemExit(os.environ['SOME_TOKEN'])\n"
+    quick = """\
+    import os
+    print("it is", os.environ["SOME_TOKEN"])
+    if open("knob.txt").read() == "9":
+        raise SystemExit(os.environ["SOME_TOKEN"])
+    """
     toy, seen = make_toy({"quick.py": quick}, task=task(evaluate='env = ["SOME_TOKEN"]')), []
 
     async def act(brief: Brief, draft: Any, folder: Path) -> None:
-        (folder / "knob.txt").write_text("9\n")
+        (folder / "knob.txt").write_text("9")
         seen.append(await brief.trial(draft, "quick"))
         (folder / "knob.txt").write_text("hunter2-hunter2")
         seen.append(await brief.trial(draft, "quick"))
 
     run(toy, act)
+    assert len(seen) == 2, toy.history().experiments[1].verdict
     assert "it is ***SOME_TOKEN***" in seen[0].output
     assert "the value of SOME_TOKEN" in seen[1].words
     assert "hunter2" not in str(seen)
@@ -397,8 +404,10 @@ def said(toy: Toy) -> Sequence[Any]:
 def test_probe_tries_the_tree_and_tells_by_its_exit_code(
     make_toy: Callable[..., Toy], walls: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if walls != "auto":
+    if walls == "off":
         monkeypatch.setenv("AUTORESEARCH_SANDBOX", walls)
+    if walls == "landlock" and not landlock.version():
+        pytest.skip("no Landlock here")
     body = """
 pathlib.Path("knob.txt").write_text("many")
 probe("probe")
@@ -408,7 +417,7 @@ probe("probe", "checks")
 probe("run")
 probe("probe", "everything")
 """
-    toy = agent(make_toy, body)
+    toy = agent(make_toy, body, evaluate='sandbox = "landlock"' if walls == "landlock" else "")
     failed, passed, refused, other, unknown = said(toy)
     assert failed[0] == 1
     assert failed[1].startswith("failed: the quick test failed: exited with 1")

@@ -44,6 +44,8 @@ RUN = ".draft"  # no run can have this name
 _NO_TASK = '[task]\nname = "draft"\neditable = ["**"]\n[evaluate]\ncommand = "true"\n[metric]\nname = "wall_s"\n'
 _SHOWN = 12
 
+Confirm = Callable[[str], bool]
+
 
 @dataclass(frozen=True, slots=True)
 class With:
@@ -98,50 +100,76 @@ def draft_task(folder: Path, goal: str, wanted: With, *, yes: bool, force: bool)
         _say(copy.line)
         if not confirm(f"Let {wanted.kind} draft a task for {goal.strip()!r}?"):
             raise SetupError("nothing was drafted")
-        return _drafting(project, goal, wanted, copy, confirm, yes=yes, force=force)
+        return _Rounds(project, goal, wanted, copy, confirm, yes=yes, force=force).run()
 
 
-def _drafting(
-    project: Project, goal: str, wanted: With, copy: _Copy, confirm: Callable[[str], bool], *, yes: bool, force: bool
-) -> int:
-    folder, ready = project.folder, False
-    findings: list[str] = []
-    replace: dict[str, bytes | None] = dict.fromkeys(OWN) if force else {}
-    written: dict[str, bytes] = {}
-    draft = Drafted({})
-    for attempt in range(copy.table.fixes + 1):
-        now = {path: Blob((folder / path).read_bytes(), draft.files[path].mode) for path in written} or draft.files
+class _Rounds:
+    """From the first draft to a task that is ready, or to the last that is given back."""
+
+    def __init__(
+        self, project: Project, goal: str, wanted: With, copy: _Copy, confirm: Confirm, *, yes: bool, force: bool
+    ) -> None:
+        self._project, self._folder, self._goal, self._wanted = project, project.folder, goal, wanted
+        self._copy, self._confirm, self._yes = copy, confirm, yes
+        self._replace: dict[str, bytes | None] = dict.fromkeys(OWN) if force else {}
+        self._written: dict[str, bytes] = {}  # what lies in the folder by now
+        self._draft, self._words = Drafted({}), ""
+
+    def run(self) -> int:
+        """0 ready, 1 written and not ready.
+
+        Raises:
+            SetupError: nothing was written.
+        """
+        findings: list[str] = []
+        ready = False
+        for attempt in range(self._copy.table.fixes + 1):
+            if attempt:
+                _say(f"given back to {self._wanted.kind}")
+            if not self._ask(findings):
+                break
+            findings = [*self._draft.problems, *self._draft.left_out] if self._draft.problems else []
+            if findings:
+                _say(*findings)
+            else:
+                self._take_over()
+                findings, ready = _tried(self._folder, yes=self._yes)
+                self._written = {path: (self._folder / path).read_bytes() for path in self._written}  # `check` mended it
+            if ready or not self._copy.any_left:
+                break
+        if not self._written:
+            what = f"{self._wanted.kind} drafted no task that can be used: {'; '.join(findings)}"
+            raise SetupError(f"{what}; its log: {self._copy.log}")
+        return _finish(self._folder, list(self._written), self._copy, ready=ready)
+
+    def _ask(self, findings: Sequence[str]) -> bool:
+        """Let the agent draft, or mend its draft; False where it fails and something was written before."""
+        modes = {path: blob.mode for path, blob in self._draft.files.items()}
+        now = {path: Blob(body, modes.get(path, "100644")) for path, body in self._written.items()} or self._draft.files
         try:
-            words, edits = copy.draft(prompt(goal, Files(folder), findings=findings), now)
+            self._words, edits = self._copy.draft(prompt(self._goal, Files(self._folder), findings=findings), now)
         except SetupError as error:
-            if not written:
+            if not self._written:
                 raise
             _say(str(error))
-            break
-        draft = drafted(edits, folder, replace={*replace, *written}, proposer=wanted.keys())
-        findings = [*draft.problems, *draft.left_out] if draft.problems else []
-        if findings and attempt < copy.table.fixes and copy.any_left:
-            _say(f"given back to {wanted.kind}: {'; '.join(findings)[:300]}")
-            continue
-        if draft.problems:
-            _say(*findings)
-            break
-        draft = completed(draft, wanted.keys())
-        _show(draft, words, copy)
-        if not confirm("Write these files, and try them with `check`?"):
-            raise SetupError(f"{'nothing more' if written else 'nothing'} was written; the agent's log: {copy.log}")
-        project.paths.make()
-        take_over(draft.files, folder, project.paths.folder, replace={**replace, **written})
-        written = {path: blob.content for path, blob in draft.files.items()}
-        findings, ready = _tried(folder, yes=yes)
-        written = {path: (folder / path).read_bytes() for path in written}  # `check` mends the task file
-        if ready or not copy.any_left:
-            break
-        if attempt < copy.table.fixes:
-            _say(f"given back to {wanted.kind}")
-    if not written:
-        raise SetupError(f"{wanted.kind} drafted no task that can be used: {'; '.join(findings)}; its log: {copy.log}")
-    return _finish(folder, list(written), copy, ready=ready)
+            return False
+        known = {*self._replace, *self._written}
+        self._draft = drafted(edits, self._folder, replace=known, proposer=self._wanted.keys())
+        return True
+
+    def _take_over(self) -> None:
+        """Put the draft into the folder, after a yes.
+
+        Raises:
+            SetupError: the owner does not want it, or a file of his is there.
+        """
+        draft = self._draft = completed(self._draft, self._wanted.keys())
+        _show(draft, self._words, self._copy)
+        if not self._confirm("Write these files, and try them with `check`?"):
+            raise SetupError(f"{'nothing more' if self._written else 'nothing'} was written; the agent's log: {self._copy.log}")
+        self._project.paths.make()
+        take_over(draft.files, self._folder, self._project.paths.folder, replace={**self._replace, **self._written})
+        self._written |= {path: blob.content for path, blob in draft.files.items()}
 
 
 def _tried(folder: Path, *, yes: bool) -> tuple[list[str], bool]:
@@ -191,9 +219,7 @@ class _Copy:
         log: what the agent printed last.
     """
 
-    def __init__(
-        self, project: Project, location: git.Location, table: schema.Proposer, confirm: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, project: Project, location: git.Location, table: schema.Proposer, confirm: Confirm) -> None:
         self.table, self._location, self._confirm, self._project = table, location, confirm, project
         cache = project.paths.run(RUN).cache
         self._paths = Elsewhere(project.folder, cache / "records")  # the folder gets nothing before a yes

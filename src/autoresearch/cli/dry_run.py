@@ -1,4 +1,4 @@
-"""`run --dry-run`: what a proposer would be started with and told, who pays, what it may cost; nothing is started or written."""
+"""`run --dry-run`: what a proposer would be started with and told, who pays, what it may cost. It starts and writes nothing."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ _BY_STATUS: dict[int, Final] = {401: "key", 402: "key", 403: "key", 404: "model"
 _BY_WORDS: tuple[tuple[str, Final], ...] = (
     (r"insufficient.quota|credit balance|exceeded your current quota|billing", "key"),
     (r"api.?key|unauthori[sz]ed|unauthenticated|authenticat|invalid.{0,20}(token|credential)|not logged in", "key"),
-    (r"model\b.{0,80}\b(not found|does not exist|not exist|unknown|not supported)|(unknown|invalid|no such) model", "model"),
+    (r"models?\b.{0,80}\b(not found|does not exist|not exist|unknown|not supported)|(unknown|invalid|no such) model", "model"),
     (r"rate.?limit|too many requests|resource.?exhausted|usage limit|quota", "rate_limit"),
     (
         r"overloaded|high demand|unavailable|fetch failed|connection|econn|enotfound|network|socket|timed? ?out|"

@@ -1,6 +1,7 @@
-"""Gemini CLI: its launch, events, usage and errors.
+"""Gemini CLI (`gemini` of @google/gemini-cli): its launch, events, usage and errors.
 
-Its events tell no usage before the last one; its record of the session does, answer by answer, and is read along.
+Its events tell no usage before the last one; its record of the session does, answer by answer, and is read along. Its own
+search for loops is off: it costs answers that are not told.
 """
 
 from __future__ import annotations
@@ -32,12 +33,11 @@ _SETTINGS: dict[str, Any] = {
     "experimental": {"enableAgents": False},
 }
 """Nobody but the model's server is asked; no hooks, no memory, no sub-agents, whose answers nobody would count."""
+_ENV = {"NO_COLOR": "1", "GEMINI_CLI_TRUST_WORKSPACE": "true", "GEMINI_CLI_NO_RELAUNCH": "true"}  # a parent keeps signals
 _BUDGETS = {"low": 1024, "medium": 8192, "high": 24576}  # tokens of thought, of models before the third generation
 
 
 class Gemini:
-    """`gemini` of @google/gemini-cli."""
-
     name: ClassVar[str] = "gemini"
     keys: ClassVar[tuple[str, ...]] = ("GEMINI_API_KEY",)
     provider: ClassVar[str] = "google"
@@ -46,42 +46,43 @@ class Gemini:
     install: ClassVar[str] = "npm install -g @google/gemini-cli"
     log_in: ClassVar[str] = 'log in with `gemini` and set [proposer] agent_config = "user"'
 
+    def config(self, environ: Mapping[str, str], home: Path) -> Login | None:
+        folder = Path(environ.get("GEMINI_CLI_HOME") or home) / ".gemini"
+        login = Login(f"the Google account of {folder}", True, folders=(folder,), fresh=(folder / "tmp", folder / "history"))
+        return login if folder.is_dir() else None
+
     def subscription(self, table: schema.Proposer, environ: Mapping[str, str], home: Path) -> Login | None:
-        """The Google account of `~/.gemini`: only with the user's own configuration, which lies in the same folder."""
-        folder = home / ".gemini"
-        if table.agent_config != "user" or not (folder / "oauth_creds.json").is_file():
-            return None
-        fresh = (folder / "tmp", folder / "history")
-        return Login("the Google account of ~/.gemini", subscription=True, folders=(folder,), fresh=fresh)
+        """Only with the user's own configuration, which lies in the same folder."""
+        own = self.config(environ, home) if table.agent_config == "user" else None
+        return own if own and (own.folders[0] / "oauth_creds.json").is_file() else None
 
     def launch(self, call: Call) -> Launch:
         table, folders = call.table, call.login.folders
         argv = [self.name, "--output-format", "stream-json", "--approval-mode", "yolo", "--model", table.model or self.model]
         argv += ["--resume", call.session] if call.session else []
-        env: dict[str, str | None] = {"GOOGLE_GEMINI_BASE_URL": table.base_url or None, "NO_COLOR": "1"}
-        env |= {"GEMINI_CLI_TRUST_WORKSPACE": "true", "GEMINI_CLI_NO_RELAUNCH": "true"}  # its parent would swallow signals
+        env: dict[str, str | None] = {**_ENV, "GOOGLE_GEMINI_BASE_URL": table.base_url or None}
+        if not call.login.subscription:
+            env["GEMINI_API_KEY"] = next(iter(call.login.variables.values()), "none")
         if folders:
             env["GEMINI_CLI_HOME"] = str(folders[0].parent)
             return Launch((*argv, *table.args), env, along=".fresh/tmp/*/chats/session-*.jsonl")
-        env["GEMINI_API_KEY"] = next(iter(call.login.variables.values()), "none")
         argv += ["--policy", str(call.home / ".gemini/policy.toml")]
         files = {".gemini/settings.json": json.dumps(self._settings(call)), ".gemini/policy.toml": _POLICY}
         return Launch((*argv, *table.args), env, files, along=".gemini/tmp/*/chats/session-*.jsonl")
 
     def _settings(self, call: Call) -> dict[str, Any]:
-        model = {"maxSessionTurns": call.turns, "disableLoopDetection": True}  # ours costs no answers that are not told
-        settings: dict[str, Any] = {**_SETTINGS, "model": model}
+        settings: dict[str, Any] = {**_SETTINGS, "model": {"maxSessionTurns": call.turns, "disableLoopDetection": True}}
         if call.table.effort:
             config = {"generateContentConfig": {"thinkingConfig": self._thinking(call.table)}}
-            one = {"match": {"model": call.table.model or self.model}, "modelConfig": config}
-            settings["modelConfigs"] = {"customOverrides": [one]}
+            match = {"model": call.table.model or self.model}
+            settings["modelConfigs"] = {"customOverrides": [{"match": match, "modelConfig": config}]}
         return settings
 
     def _thinking(self, table: schema.Proposer) -> dict[str, Any]:
         if table.effort not in _BUDGETS:
             raise SetupError(f'[proposer] effort = "{table.effort}": gemini takes {", ".join(_BUDGETS)}')
-        first = "gemini-2" in (table.model or self.model)
-        return {"thinkingBudget": _BUDGETS[table.effort]} if first else {"thinkingLevel": table.effort.upper()}
+        level, budget = {"thinkingLevel": table.effort.upper()}, {"thinkingBudget": _BUDGETS[table.effort]}
+        return budget if "gemini-2" in (table.model or self.model) else level
 
     def read(self, event: Mapping[str, Any], seen: Transcript) -> None:
         match event.get("type"):
@@ -89,8 +90,7 @@ class Gemini:
                 seen.session, seen.model = event["session_id"], event["model"]
                 seen.memory["began"] = event["timestamp"]
             case "message" if event["role"] == "assistant":
-                seen.text = seen.memory.get("said", "") + event["content"]
-                seen.memory["said"] = seen.text
+                seen.text = seen.memory["said"] = seen.memory.get("said", "") + event["content"]
             case "tool_use":
                 seen.memory["said"] = ""
                 seen.memory[event["tool_id"]] = event["tool_name"]

@@ -20,13 +20,15 @@ from autoresearch.taskfile import schema
 
 _RETRIES = 2
 _LONGEST_S = 20.0  # of a wait that is left to the program
+_ALWAYS_OFF = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD")
+_OFF = ("PROJECT_CONFIG", "DEFAULT_PLUGINS", "CLAUDE_CODE", "EXTERNAL_SKILLS")
 _TOLD = ".told.jsonl"
 _PLUGIN = """\
 import { appendFileSync } from "node:fs"
 export const Tell = async () => ({
   event: async ({ event }) => {
     if (event.type === "session.status" && event.properties.status.type === "retry")
-      appendFileSync(%s, JSON.stringify({ type: "retry", ...event.properties.status, type: "retry" }) + "\\n")
+      appendFileSync(%s, JSON.stringify(event.properties.status) + "\\n")
   },
 })
 """
@@ -46,15 +48,17 @@ class Opencode:
     install: ClassVar[str] = "npm install -g opencode-ai"
     log_in: ClassVar[str] = 'run `opencode auth login` and set [proposer] agent_config = "user"'
 
-    def subscription(self, table: schema.Proposer, environ: Mapping[str, str], home: Path) -> Login | None:
-        """What `opencode auth login` left: only with the user's own configuration."""
+    def config(self, environ: Mapping[str, str], home: Path) -> Login | None:
         data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "opencode"
         config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "opencode"
-        if table.agent_config != "user" or not (data / "auth.json").is_file():
-            return None
+        folders = (data, config) if config.is_dir() else (data,)
         fresh = tuple(data / name for name in ("log", "storage", "snapshot"))
-        folders = (data, *([config] if config.is_dir() else []))
-        return Login(f"the log-ins of {data}", subscription=True, folders=folders, fresh=fresh)
+        return Login(f"the log-ins of {data}", True, folders=folders, fresh=fresh) if data.is_dir() else None
+
+    def subscription(self, table: schema.Proposer, environ: Mapping[str, str], home: Path) -> Login | None:
+        """What `opencode auth login` left: only with the user's own configuration."""
+        own = self.config(environ, home) if table.agent_config == "user" else None
+        return own if own is not None and (own.folders[0] / "auth.json").is_file() else None
 
     def launch(self, call: Call) -> Launch:
         table, folders = call.table, call.login.folders
@@ -63,15 +67,10 @@ class Opencode:
         argv += ["--variant", table.effort] if table.effort else []
         argv += ["--session", call.session] if call.session else ["--title", "a proposal"]  # else it has the model find one
         env: dict[str, str | None] = {"OPENCODE_CONFIG_CONTENT": json.dumps(self._config(call, provider, model))}
-        env |= dict.fromkeys(
-            ("OPENCODE_DISABLE_AUTOUPDATE", "OPENCODE_DISABLE_MODELS_FETCH", "OPENCODE_DISABLE_LSP_DOWNLOAD"), "1"
-        )
+        env |= {f"OPENCODE_DISABLE_{name}": "1" for name in (*_ALWAYS_OFF, *(() if folders else _OFF))}
         if folders:
             env |= {"XDG_DATA_HOME": str(folders[0].parent), "OPENCODE_DB": str(call.home / "opencode.db")}
             env |= {"XDG_CONFIG_HOME": str(folders[1].parent)} if folders[1:] else {}
-        else:
-            names = ("PROJECT_CONFIG", "DEFAULT_PLUGINS", "CLAUDE_CODE", "EXTERNAL_SKILLS")
-            env |= {f"OPENCODE_DISABLE_{name}": "1" for name in names}
         files = {".tell.js": _PLUGIN % json.dumps(str(call.home / _TOLD))}
         files |= {".config/opencode/package-lock.json": _NO_INSTALL, ".config/opencode/node_modules/.none": ""}
         return Launch((*argv, *table.args), env, files, along=_TOLD)

@@ -29,12 +29,15 @@ class Pi:
     install: ClassVar[str] = "npm install -g @mariozechner/pi-coding-agent"
     log_in: ClassVar[str] = 'log in with `pi` and /login, and set [proposer] agent_config = "user"'
 
-    def subscription(self, table: schema.Proposer, environ: Mapping[str, str], home: Path) -> Login | None:
-        """What `/login` left in `~/.pi/agent`: only with the user's own configuration, which lies in the same folder."""
+    def config(self, environ: Mapping[str, str], home: Path) -> Login | None:
         folder = Path(environ.get("PI_CODING_AGENT_DIR") or home / ".pi" / "agent")
-        if table.agent_config != "user" or not (folder / "auth.json").is_file():
-            return None
-        return Login(f"the log-ins of {folder}", subscription=True, folders=(folder,), fresh=(folder / "sessions",))
+        login = Login(f"the log-ins of {folder}", True, folders=(folder,), fresh=(folder / "sessions",))
+        return login if folder.is_dir() else None
+
+    def subscription(self, table: schema.Proposer, environ: Mapping[str, str], home: Path) -> Login | None:
+        """What `/login` left: only with the user's own configuration, which lies in the same folder."""
+        own = self.config(environ, home) if table.agent_config == "user" else None
+        return own if own is not None and (own.folders[0] / "auth.json").is_file() else None
 
     def launch(self, call: Call) -> Launch:
         table, own = call.table, not call.login.folders
