@@ -30,7 +30,9 @@ def test_sign_ratio_and_keeps_are_counted_against_what_had_to_be_beaten() -> Non
     story.experiment(value=100.0)
     found = expectations(story.view())
     assert found == Expectations(stated=4, measured=3, right=2, kept=2, ratio=pytest.approx(0.25))
-    assert found.words == "4 expected effects: 2 of 3 measured went that way, 0.25 times what was expected at the median; 2 kept"
+    assert (
+        found.words == "4 expected effects: 2 of 3 measured went that way, 0.25 times what was expected at the median; 2 kept"
+    )
     assert effect(story.view(), story.history.experiments[3]) == pytest.approx(0.2)
 
 
