@@ -83,7 +83,7 @@ class Asking:
         """Ask one proposer once; False where it came to nothing because a model cannot be had."""
         async with self._slots.take() as slot:
             proposer = self._books.parts.who("" if name == self.quota.name("") else name)
-            if (wall := await self._books.spending.room(paid=is_paid(proposer))) is not None:
+            if (wall := await self._books.spending.room(paid=self._costs(proposer))) is not None:
                 raise Ended(wall)
             if self.quota.is_out(name):
                 return False
@@ -109,6 +109,9 @@ class Asking:
                 proposal = replace(proposal, failure=failure)
         self._record(n, proposer, proposal, draft)
         return True
+
+    def _costs(self, proposer: Proposer) -> bool:
+        return is_paid(proposer) or self._books.spending.reported(proposer.name) is not None
 
     def _record(self, n: int, proposer: Proposer, proposal: Proposal, draft: Draft) -> None:
         """What came of it, with what all attempts at it have cost."""
@@ -145,7 +148,8 @@ class Asking:
         limit_s = terms.timeout_s
         try:
             patience = Patience(limit_s + 10)  # a proposer that holds its own limit says more
-            with self._books.spending.hold(e.n, terms.allowance if is_paid(proposer) else None) as allowance:
+            own = terms.allowance if is_paid(proposer) else None
+            with self._books.spending.hold(e.n, own, reported=self._books.spending.reported(proposer.name)) as allowance:
                 if allowance.cost_usd <= 0 or allowance.tokens <= 0:
                     return Proposal(failure=("proposer_cost", _used_up(e)))
                 brief = self._brief(e, proposer, slot, patience)

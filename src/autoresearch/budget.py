@@ -218,22 +218,28 @@ class Spending:
         count = max(1, len(paid))
         return Allowance(sum(e.cost_usd for e in paid) / count, sum(e.tokens for e in paid) / count)
 
+    def reported(self, proposer: str) -> Allowance | None:
+        """What a proposer without caps, as a command, said that one proposal cost at most; None where it cost nothing."""
+        paid = [e for e in self.history.experiments if e.n and e.proposer == proposer and (e.cost_usd or e.tokens)]
+        return Allowance(max(e.cost_usd for e in paid), max(e.tokens for e in paid)) if paid else None
+
     @contextmanager
-    def hold(self, n: int, own: Allowance | None) -> Iterator[Allowance]:
+    def hold(self, n: int, own: Allowance | None, *, reported: Allowance | None = None) -> Iterator[Allowance]:
         """What experiment n's proposal may spend, held for it: no more than is left, and what earlier attempts spent is off.
 
         Args:
-            own: its caps; None for a proposer that nobody pays, which holds nothing.
+            own: its caps; None for a proposer that nobody pays. It is held to none, and holds what it `reported` before.
         """
-        if own is None:
+        caps = own or reported
+        if caps is None:
             yield Allowance()
             return
         left, e = self.left(), self.history.experiments[n]
-        usd, tokens = min(own.cost_usd - e.cost_usd, left.cost_usd), min(own.tokens - e.tokens, left.tokens)
-        allowance = Allowance(max(0.0, usd), max(0.0, tokens), own.turns)
+        usd, tokens = min(caps.cost_usd - e.cost_usd, left.cost_usd), min(caps.tokens - e.tokens, left.tokens)
+        allowance = Allowance(max(0.0, usd), max(0.0, tokens), caps.turns)
         self._held[n] = allowance
         try:
-            yield allowance
+            yield allowance if own is not None else Allowance()
         finally:
             del self._held[n]
             self.move()

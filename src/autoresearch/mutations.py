@@ -31,8 +31,8 @@ DIRECTIONS = {
     "simpler and at least as good.",
     COMBINE: "Put two or more near misses together that do not stand in each other's way: each was almost good enough alone, "
     "and their gains may add up.",
-    REPAIR: "Mend an idea that failed before it could be measured: find what broke it, keep the idea, and make the smallest "
-    "change with which it works.",
+    REPAIR: "Mend an idea that failed: find what broke it, or which guard or check it broke, keep the idea, and make the "
+    "smallest change with which it works.",
 }
 """One or two sentences each, for any domain."""
 

@@ -177,7 +177,8 @@ def version(table: schema.Proposer, proposer: Paid) -> str:
             done = subprocess.run(argv, cwd=home, env=env, stdin=quiet, capture_output=True, timeout=_VERSION_LIMIT_S)
         except (OSError, subprocess.TimeoutExpired):
             return ""
-    lines = done.stdout.decode("utf-8", "replace").splitlines() if done.returncode == 0 else []
+    told = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace")  # pi tells it on standard error
+    lines = told.splitlines() if done.returncode == 0 else []
     numbers = [word for line in lines for word in line.split() if word[:1].isdigit() and "." in word]
     return numbers[0][:40] if numbers else ""
 
@@ -251,8 +252,8 @@ def _token_wall(payer: Payer, forecast: Forecast, amount: Amount) -> Wall:
     model = payer.proposer.model
     if amount is None:
         raise SetupError(
-            f"no price of {model} is known, so a wall of money cannot hold {payer.name}: [budget] tokens = {guess:.0f} in "
-            f"{FILE}, --tokens for this session, or its price, as "
+            f"no price of {model} is known (is it the name you meant? [proposer] model), so a wall of money cannot hold "
+            f"{payer.name}: [budget] tokens = {guess:.0f} in {FILE}, --tokens for this session, or its price, as "
             "[proposer] price = { input = 3.0, output = 15.0 } (USD for a million tokens)"
         )
     words = f"no price of {model} is known; {forecast.in_tokens}; stop at how many tokens?"

@@ -92,7 +92,9 @@ def _count(books: Books, name: str, folder: Path) -> None:
     """Record what programs reported to have spent there, and take the reports away."""
     usd, tokens = 0.0, 0
     for path in sorted(folder.rglob("cost*.jsonl")):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if not path.is_symlink() else ():
+        if path.is_symlink() or not path.is_file():
+            continue  # a pipe would never end
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             more = _reported(line)
             usd, tokens = usd + more[0], tokens + more[1]
     if usd or tokens:

@@ -113,7 +113,7 @@ class Run:
                 argv, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, text=True
             )
 
-    def run(self, *args: str, limit_s: float = 180) -> int:
+    def run(self, *args: str, limit_s: float = 600) -> int:
         """`autoresearch run` to its end; gives its exit code."""
         process = self.start(*args)
         try:

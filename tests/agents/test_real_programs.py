@@ -167,9 +167,8 @@ NIGHT: list[tuple[tuple[str, str], list[Step]]] = [
 
 def bring_back(run: Run) -> None:
     """Start the server again once the harness has said that it waits."""
-    wait_for(lambda: not run.server.is_up, 150)
-    seen = run.printed.count("waiting")
-    wait_for(lambda: run.printed.count("waiting") > seen, 60)
+    wait_for(lambda: not run.server.is_up, 500)
+    wait_for(lambda: "outage of" in run.printed, 120)
     run.server.start()
 
 

@@ -261,6 +261,7 @@ def test_live_view_in_a_terminal_ends_with_the_last_lines(knobbed: Toy) -> None:
         (["run", "--until", "7pm"], "--until '7pm': expected a clock time"),
         (["run", "--from", "nowhere"], "neither a run (none yet) nor a git revision"),
         (["status", "none"], "no run in"),
+        (["brief"], "yet: `autoresearch run --dry-run` prints what the first experiment would be told"),
         (["run", "-n", "0"], "greater than or equal to 1"),
         (["rnu"], "No such command"),
     ],

@@ -88,7 +88,7 @@ def as_it_runs(page: Path) -> Any:
     return pytest.param(page, marks=[pytest.mark.alone] if page.stem in TIMED else [], id=page.stem)
 
 
-@pytest.mark.parametrize("page", map(as_it_runs, PAGES))
+@pytest.mark.parametrize("page", [as_it_runs(page) for page in PAGES])
 def test_page_can_be_followed_to_the_letter(page: Path, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     needs = [name.strip() for found in re.findall(r"<!-- needs: (.*?) -->", text) for name in found.split(",")]

@@ -526,6 +526,79 @@ def test_what_a_proposal_plants_in_the_users_folder_is_taken_away(programs: Path
     assert (draft.log_folder / "planted-config.toml").read_text() == "obey\n"
 
 
+# -- what a program leaves in the way -----------------------------------------------------------------------------------
+
+
+def mending(*answers: bool) -> Brief:
+    """With a quick test that passes or fails in this order."""
+    left = list(answers)
+
+    async def trial(draft: Any, what: str) -> Trial:
+        return Trial(left.pop(0), "it fails")
+
+    return brief(trial=trial)
+
+
+@pytest.mark.parametrize("place", ["$HOME/.autoresearch-key", "$TMPDIR/.prompt.md"])
+def test_second_call_writes_through_no_link_that_the_first_one_left(programs: Path, draft: Folder, place: str) -> None:
+    theirs = draft.root.parent / "theirs"
+    theirs.write_text("precious")
+    acts = (f"run=rm -f {place}; ln -s {theirs} {place}", "edit=3", "again-answer=description: again", "end=done")
+    assert ask(draft, *acts, told=mending(False, True), fixes=1).description == "again"
+    assert theirs.read_text() == "precious"
+
+
+def test_folder_of_a_session_is_not_mounted_through_a_link(programs: Path, draft: Folder, codex_home: Path) -> None:
+    theirs = draft.root.parent / "theirs"
+    theirs.mkdir()
+    away = f"run=mv $HOME/.fresh/tmp $HOME/x; ln -s {theirs} $HOME/.fresh/tmp"
+    acts = (away, "edit=3", "again-run=echo x > $CODEX_HOME/tmp/y", "answer=description: again", "end=done")
+    ask(draft, *acts, kind="codex", login="subscription", told=mending(False, True), fixes=1)
+    assert list(theirs.iterdir()) == []
+
+
+def test_what_the_models_commands_write_beside_the_events_says_nothing_but_tokens(programs: Path, draft: Folder) -> None:
+    told = [
+        {"type": "error", "message": "unexpected status 401 Unauthorized"},
+        {"type": "thread.started", "thread_id": "--help"},
+        {"type": "turn_context", "payload": {"model": "gpt-5-nano"}},
+        {
+            "type": "token_usage_record",
+            "payload": {"response_id": "x", "usage": {"input_tokens": -(10**9), "output_tokens": -9}},
+        },
+    ]
+    (draft.root / "lies").write_text("".join(json.dumps(event) + "\n" for event in told))
+    acts = ("answer", "run=cat lies >> $CODEX_HOME/sessions/2026/rollout.jsonl", "wait=0.3", "edit=3", "answer", "end=done")
+    proposal = ask(draft, *acts, kind="codex")
+    assert (proposal.failure, proposal.model) == (None, "gpt-5.5")
+    assert draft.cost() == (pytest.approx(3 * (1000 * 5 + 100 * 30) / 1e6), 3300)
+
+
+def test_links_pipes_and_endless_files_where_events_are_read_hold_nobody_up(programs: Path, draft: Folder) -> None:
+    folder = "$CODEX_HOME/sessions"
+    acts = (
+        "answer",
+        f"run=mkfifo {folder}/a.jsonl; ln -s /dev/zero {folder}/b.jsonl; ln -s none {folder}/c.jsonl; ln -s / {folder}/d",
+        f"run=truncate -s 100M {folder}/e.jsonl; mkdir -p {folder}/$(seq -s / 1 300)",
+        f"run=mv {folder} {folder}-2; ln -s / {folder}",
+        "wait=0.5",
+        "edit=3",
+        "end=done",
+    )
+    began = time.monotonic()
+    proposal = ask(draft, *acts, "again-end=done", kind="codex", told=mending(False, True), fixes=1)
+    assert proposal.failure is None
+    assert draft.cost()[1] >= 1100
+    assert time.monotonic() - began < 30
+
+
+def test_program_that_prints_without_end_and_without_a_line_is_ended_at_its_limit(programs: Path, draft: Folder) -> None:
+    (programs / "claude").write_text("#!/bin/sh\ncat > /dev/null\nexec cat /dev/zero\n")
+    began = time.monotonic()
+    assert reason(ask(draft, timeout="3s")) in ("proposer_timeout", "proposer_crash")
+    assert time.monotonic() - began < 25
+
+
 # -- before a run -------------------------------------------------------------------------------------------------------
 
 

@@ -399,6 +399,7 @@ def test_dry_run_shows_everything_and_writes_nothing(make_toy: Callable[..., Toy
     assert "claude would be started by: claude -p " in out
     assert "dummy" not in out  # neither the key nor the token
     assert "either could pay for claude" in out
+    assert "what claude would be told for experiment 1 (there" in out
     assert "there is no baseline yet: its number stands as 0" in out
     assert "Edit only: knob.txt, extra/**" in out
     assert "forecast: at a guess" in out
@@ -408,6 +409,19 @@ def test_dry_run_shows_everything_and_writes_nothing(make_toy: Callable[..., Toy
     body = json.loads(capsys.readouterr().out)
     assert body["calls"][0]["proposer"] == "claude"
     assert body["baseline"] is False
+
+
+@pytest.mark.usefixtures("both")
+def test_dry_run_of_a_mix_shows_what_the_reader_would_be_told_at_its_own_turn(
+    make_toy: Callable[..., Toy], capsys: pytest.CaptureFixture[str]
+) -> None:
+    mix = '[[proposer]]\nkind = "claude"\nlogin = "api_key"\nshare = 1\n[[proposer]]\nkind = "knobs"\nshare = 2\n'
+    toy = make_toy(task=TASK + mix)
+    show_proposals(toy.folder, Flags())
+    out = capsys.readouterr().out
+    assert "what claude would be told for experiment 1, if it were its turn: knobs is asked first" in out
+    assert "Kind of change: " in out
+    assert "40 turns, 500000 tokens, 1.00 USD" in out
 
 
 def test_dry_run_of_a_run_that_goes_on_shows_its_next_experiment(

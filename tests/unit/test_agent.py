@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch import proposers
+from autoresearch import payers, proposers
 from autoresearch.errors import ProposerUnfit, ProposerWaits, SetupError
+from autoresearch.proposers.agent import Agent
 from autoresearch.proposers.claude import Claude
 from autoresearch.proposers.codex import Codex
 from autoresearch.proposers.login import found
 from autoresearch.proposers.outcome import Said, judge, retry_after_s
 from autoresearch.proposers.place import of_agents
 from autoresearch.proposers.program import Call, Final, Launch, Login, Program, Transcript
+from autoresearch.proposers.reading import Reading
 from autoresearch.proposers.reply import expected, read_reply
 from autoresearch.proposers.words import mend
 from autoresearch.records import Trial, Usage
@@ -98,6 +101,12 @@ def test_wrong_key_and_unknown_model_end_the_run_and_say_what_to_mend(final: Fin
     with pytest.raises(ProposerUnfit, match=told) as unfit:
         judge(seen(final, "401"), SAID, changed=True)
     assert "[proposer]" in str(unfit.value)
+
+
+def test_server_of_ones_own_that_wants_a_key_is_told_of_where_none_was_sent() -> None:
+    said = Said("claude", "nobody (http://127.0.0.1:8000)")
+    with pytest.raises(ProposerUnfit, match=r"no key was sent, since none is set.*\[proposer\] api_key_env"):
+        judge(seen("key", "401"), said, changed=False)
 
 
 @pytest.mark.parametrize(
@@ -450,3 +459,92 @@ def test_files_for_agents_are_found_in_the_whole_tree_but_for_those_that_the_tas
     assert found_names == {"CLAUDE.md", "sub/AGENTS.md", ".claude", "sub/.codex"}
     left = {str(path.relative_to(tmp_path)) for path in of_agents(tmp_path, Scope(("sub/AGENTS.md", ".claude/**")))}
     assert left == {"CLAUDE.md", "sub/.codex"}
+
+
+# -- versions ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", [1, 2])
+def test_version_of_a_program_is_read_wherever_it_tells_it(tmp_path: Path, where: int) -> None:
+    teller, nothing = tmp_path / "teller", cast(Any, None)
+    teller.write_text(f"#!/bin/sh\necho teller 0.73.1 >&{where}\n")
+    teller.chmod(0o755)
+    table = Proposer(kind="claude", command=str(teller))
+    assert payers.version(table, Agent(Claude(), nothing, table, "python", login=Login("x"))) == "0.73.1"
+
+
+# -- events that cannot be ----------------------------------------------------------------------------------------------
+
+_GOOD = {"input_tokens": 1000, "output_tokens": 100}
+_DEEP = b'{"a":' * 100_000 + b"\n"
+
+
+def _told(kind: str, answer: str, usage: Any) -> bytes:
+    begun = {"id": answer, "model": "claude-sonnet-4-5", "usage": usage}
+    claude = {"type": "stream_event", "event": {"type": "message_start", "message": begun}}
+    codex = {"type": "token_usage_record", "payload": {"response_id": answer, "usage": usage}}
+    return json.dumps({"claude": claude, "codex": codex}[kind]).encode() + b"\n"
+
+
+def _reading(tmp_path: Path, kind: str) -> Reading:
+    program, model = (Claude(), "claude-sonnet-4-5") if kind == "claude" else (Codex(), "gpt-5.5")
+    nothing: Any = None
+    agent = Agent(program, nothing, Proposer(kind=kind, model=model), "python", login=Login("x"))
+    return Reading(program, tmp_path / "events-1-x.jsonl", dict, agent.cost_usd)
+
+
+@pytest.mark.parametrize("kind", ["claude", "codex"])
+@pytest.mark.parametrize("number", [-(10**9), math.nan, math.inf, "nine", [], 10**400, 1e300, None, {}])
+def test_no_event_takes_money_back_or_makes_it_up(tmp_path: Path, kind: str, number: Any) -> None:
+    odd = {"input_tokens": number, "output_tokens": number, "cached_input_tokens": number}
+    nothing = {"input_tokens": 0, "output_tokens": 0}
+    lines = [
+        _told(kind, "a", _GOOD),
+        _told(kind, "b", odd),
+        _told(kind, "a", nothing),
+        _DEEP,
+        b"\xff{\n",
+        _told(kind, "c", _GOOD),
+    ]
+    (tmp_path / "events-1-x.jsonl").write_bytes(b"".join(lines))
+    reading = _reading(tmp_path, kind)
+    reading.end(None)
+    written = json.loads((tmp_path / "cost-events-1-x.jsonl").read_text())
+    assert reading.seen.tokens == written["tokens"] == 2200
+    assert 0 < written["cost_usd"] < 1
+
+
+def test_line_without_an_end_is_read_once_and_what_comes_after_it_counts(tmp_path: Path) -> None:
+    events = tmp_path / "events-1-x.jsonl"
+    events.write_bytes(_told("claude", "a", _GOOD) + b"{" * 70_000_000)
+    reading = _reading(tmp_path, "claude")
+    reading.more()
+    began = time.monotonic()
+    for _ in range(20):
+        reading.more()
+    assert time.monotonic() - began < 2
+    with events.open("ab") as file:
+        file.write(b"\n" + _told("claude", "b", _GOOD))
+    reading.end(None)
+    assert reading.seen.tokens == 2200
+
+
+def test_file_of_events_that_is_cut_short_is_read_from_its_new_beginning(tmp_path: Path) -> None:
+    events = tmp_path / "events-1-x.jsonl"
+    events.write_bytes(_told("codex", "a", _GOOD) + _told("codex", "b", _GOOD))
+    reading = _reading(tmp_path, "codex")
+    reading.more()
+    events.write_bytes(_told("codex", "c", _GOOD))
+    reading.more()
+    assert reading.seen.tokens == 3300
+
+
+@pytest.mark.parametrize("text", ["x" + " " * 300_000 + "y", "expect: " + "9" * 300_000, "description" + " *" * 150_000])
+def test_long_lines_of_a_reply_take_no_time(text: str) -> None:
+    began = time.monotonic()
+    assert read_reply(text).expected is None
+    assert time.monotonic() - began < 2
+
+
+def test_expectation_beyond_all_numbers_is_none() -> None:
+    assert expected("9" * 500 + " %") is None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.story import Story
 
@@ -148,7 +149,8 @@ def test_nothing_closes_its_fence_and_nothing_that_steers_a_terminal_is_left(tex
 @settings(max_examples=60, deadline=None)
 @given(ANY)
 def test_no_word_of_a_candidate_stands_outside_a_fence(text: str) -> None:
-    marked = f"XMARKX {text} XMARKX"
+    marked = f"XMARKX {text}\nXMARKX"  # a line end closes what an escape would swallow
+    assume("XMARKX" in clean(marked))  # else nothing of it is seen on a terminal
     story = Story()
     proposed = {"description": marked, "hypothesis": marked}
     story.experiment(None, 99.0, proposed=proposed, frozen={"files": [marked, "b"]})
@@ -157,12 +159,19 @@ def test_no_word_of_a_candidate_stands_outside_a_fence(text: str) -> None:
         story.experiment(None, value, words=words, proposed=proposed, frozen={"files": [marked]})
     sources = Made(diff=f"+{marked}", log=marked, left=[Exhibit(marked, 3, marked)])
     prompt = told(story, sources=sources).text
-    assert prompt.count("XMARKX") > 10
+    assert prompt.count("XMARKX") > 3
     assert "XMARKX" not in plain(prompt)
 
 
 def test_what_a_terminal_would_have_overwritten_is_gone_and_colours_too() -> None:
     assert clean("10 %\r20 %\rdone\n\x1b[31mred\x1b[0m \x1b]0;title\x07x\r\n") == "done\nred x\n"
+
+
+def test_long_lines_are_cleaned_in_no_time() -> None:
+    began = time.monotonic()
+    assert clean("x" * 100_000) == "x" * 100_000
+    assert clean("0 %\r" * 50_000 + "done\r\r\n") == "done\n"
+    assert time.monotonic() - began < 1
 
 
 def test_fence_that_the_owner_leaves_open_does_not_swallow_what_follows() -> None:
@@ -324,10 +333,16 @@ def test_mutation_comes_with_its_direction_and_a_repair_names_what_it_mends() ->
     story = Story()
     story.experiment(None, proposed={"expected": -0.1}, words="exited with 1")
     question = plain(told(story, mutation="repair").text)
-    assert "Kind of change: **repair**. Mend an idea that failed" in question
+    assert "Kind of change: **repair**. Mend an idea that failed: find what broke it, or which guard or check" in question
     assert "What is to be mended is experiment 1, below." in question
     own = task('[brief]\nmutations = { quantise = "Use fewer bits." }\n')
     assert "**quantise**. Use fewer bits." in told(story, own, mutation="quantise").text
+
+
+def test_attempt_that_ended_before_it_said_anything_is_said_to_have() -> None:
+    story = Story()
+    story.experiment(None, proposed={"description": ""}, words="it went over its limit of 15 s")
+    assert "(it ended before it said what it was about)\nit went over its limit of 15 s" in told(story).text
 
 
 def test_fresh_look_is_told_what_the_owner_wants_and_nothing_that_was_tried() -> None:

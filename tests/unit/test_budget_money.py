@@ -99,6 +99,18 @@ def test_a_proposer_that_nobody_pays_holds_nothing(book: Book) -> None:
         assert spending.left().cost_usd == 2.0
 
 
+def test_a_command_holds_what_it_reported_before_and_is_held_to_nothing(book: Book) -> None:
+    book.experiment(0.3, 50, proposer="command")
+    book.experiment(0.2, 90, proposer="command")
+    spending = Spending(Budget(cost_usd=2.0), book.history)
+    reported = spending.reported("command")
+    assert (reported, spending.reported("knobs")) == (Allowance(0.3, 90), None)
+    with spending.hold(book.ask(), None, reported=reported) as allowance:
+        assert allowance == Allowance()
+        assert spending.left().cost_usd == pytest.approx(1.2)
+    assert spending.left().cost_usd == pytest.approx(1.5)
+
+
 def test_a_proposal_waits_while_others_hold_all_that_is_left(book: Book) -> None:
     spending = Spending(Budget(cost_usd=1.0), book.history)
     first, second, order = book.ask(), book.ask(), []

@@ -165,7 +165,11 @@ def attempt(e: Experiment, tried: Tried) -> str:
     words = f": {line(e.verdict.words, 160)}" if _is_failure(e) and e.verdict.words else ""
     taken = ", taken out again" if e.rolled_back else ""
     kind = f" [{e.mutation}]" if e.mutation else ""
-    return f"{first}{value}{taken}{kind}: {line(e.description)}{words}"
+    return f"{first}{value}{taken}{kind}: {_named(e)}{words}"
+
+
+def _named(e: Experiment) -> str:
+    return line(e.description) or "(it ended before it said what it was about)"
 
 
 def _value(e: Experiment, tried: Tried) -> str:
@@ -209,7 +213,7 @@ def _blocks(chosen: Sequence[Experiment], tried: Tried, sources: Sources) -> lis
 
 def _forms(e: Experiment, tried: Tried, diff: str) -> Iterable[str]:
     lead = f"Experiment {e.n}, {_verdict(e)}, on experiment {e.stands_on}:"
-    told = [f"{f'[{e.mutation}] ' if e.mutation else ''}{line(e.description)}"]
+    told = [f"{f'[{e.mutation}] ' if e.mutation else ''}{_named(e)}"]
     told += [f"because: {line(e.hypothesis, 300)}"] if e.hypothesis else []
     told += [f"{tried.metric} {_value(e, tried)}"] if e.value is not None else []
     told += [line(e.verdict.words, 300)] if e.verdict is not None and _is_failure(e) and e.verdict.words else []

@@ -19,7 +19,6 @@ _ESCAPES = re.compile(
     re.MULTILINE,
 )
 _TICKS = re.compile(r" {0,3}(`{3,}|~{3,})(.*)$")
-_OVERWRITTEN = re.compile(r"[^\n\r]*\r(?=[^\n\r])")
 
 
 def clean(text: str) -> str:
@@ -28,7 +27,8 @@ def clean(text: str) -> str:
     What a carriage return wrote over is gone, as on a terminal.
     """
     text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
-    text = _OVERWRITTEN.sub("", text).replace("\r", "")
+    if "\r" in text:
+        text = "\n".join(row.rstrip("\r").rpartition("\r")[2] for row in text.split("\n"))
     if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else " " if c.isspace() else "" for c in text)

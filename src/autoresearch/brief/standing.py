@@ -21,7 +21,7 @@ def standing(tried: Tried) -> Part:
 
 def _keep(e: Experiment, tried: Tried) -> str:
     change = show_change(e.value, tried.view.bar(e))
-    lines = f"{e.lines:+d} lines".replace("-", "−") if e.lines else ""
+    lines = f"{e.lines:+d} line{'' if abs(e.lines) == 1 else 's'}".replace("-", "−") if e.lines else ""
     parts = [part for part in (f"{change} against {e.stands_on}" if change else "", _pairs(e, tried), lines) if part]
     kind = f" [{e.mutation}]" if e.mutation else ""
     return f"- {e.n}: {show_number(e.value)} ({', '.join(parts)}){kind}: {line(e.description)}"

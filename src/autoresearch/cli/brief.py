@@ -35,6 +35,9 @@ _SILENT = ("knobs",)
 def show_brief(folder: Path, n: int | None, name: str | None, *, as_json: bool) -> None:
     """Print a prompt; its parts with their tokens go to standard error, or into the JSON object."""
     project = Project.find(folder)
+    if not project.paths.ledger.is_file():
+        told = "`autoresearch run --dry-run` prints what the first experiment would be told"
+        raise SetupError(f"no run in {project.folder} yet: {told}")
     ledger = project.ledger(read_only=True)
     try:
         history = ledger.history(project.pick(ledger, name).run)

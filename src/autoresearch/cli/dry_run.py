@@ -104,7 +104,10 @@ def _told(project: Project, task: Task, history: History, everyone: Sequence[Pay
     _, brief = next_brief(task, history)
     reader = brief.proposer if any(payer.name == brief.proposer for payer in everyone) else ""
     reader = reader or next((payer.name for payer in everyone if payer.name in mixed(task)), brief.proposer)
-    brief = replace(brief, proposer=reader)
+    turn = brief.proposer
+    if reader != turn:
+        alone = task.model_copy(update={"proposer": [proposing(task)[reader]]})
+        brief = replace(next_brief(alone, history)[1], proposer=reader)
     told = briefing(project, task, history).render(brief)
     brief = replace(brief, render=lambda _: told.text)
     return {
@@ -113,6 +116,7 @@ def _told(project: Project, task: Task, history: History, everyone: Sequence[Pay
         "calls": [_call(payer, brief) for payer in everyone],
         "prompt": told.text,
         "reader": reader,
+        "turn": turn,
     }
 
 
@@ -133,5 +137,6 @@ def _lines(body: Mapping[str, Any]) -> list[str]:
         lines += [f"  {call['words']}"] if call["words"] else []
     if body["reader"]:
         stand_in = "" if body["baseline"] else " (there is no baseline yet: its number stands as 0)"
-        lines += [f"what {body['reader']} would be told for experiment {body['experiment']}{stand_in}:", "", body["prompt"]]
+        turn = "" if body["turn"] == body["reader"] else f", if it were its turn: {body['turn']} is asked first"
+        lines += [f"what {body['reader']} would be told for experiment {body['experiment']}{turn}{stand_in}:", "", body["prompt"]]
     return [*lines, "nothing was started and nothing was written"]

@@ -226,7 +226,7 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
     verdict = f"{e.verdict.kind.value} ({e.verdict.reason}): {e.verdict.words}" if e.verdict else f"open ({e.stage})"
     _print(f"experiment {n} of run {run}: {verdict}")
     if n:
-        change = f"{e.description}{_lines(e.lines)}"
+        change = f"{e.description or '(no description)'}{_lines(e.lines)}"
         _print(f"{e.operation} on {', '.join(map(str, e.parents))} by {e.proposer or 'the owner'}: {change}")
     else:
         _print("the base as the owner committed it")

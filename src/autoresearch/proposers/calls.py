@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
+import itertools
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,6 +19,7 @@ from autoresearch.masking import Mask
 from autoresearch.patience import Patience
 from autoresearch.process import Exit, Job, Supervisor
 from autoresearch.process.confinement import Confinement
+from autoresearch.process.environment import remove
 from autoresearch.proposers.place import Place
 from autoresearch.proposers.program import Call, Launch, Login, Program, Transcript
 from autoresearch.proposers.reading import Caps, Ending, Reading, run
@@ -26,6 +29,7 @@ from autoresearch.taskfile import schema
 _PROXIES = tuple(n for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for n in (name, name.lower()))
 _KEEP = 1 << 16  # bytes of standard output: the events are in a file
 _PLAIN_S = 20.0
+_MOST_LOOKED_AT, _DEEPEST = 5000, 10  # entries, and folders in each other
 
 
 class Caller:
@@ -100,8 +104,8 @@ class Caller:
         number = _next(place.records)
         told = place.records / ("prompt.md" if number == 1 else f"prompt-{number}.md")
         stdin = place.tmp / ".prompt.md"  # it does not see the records, nor do those who start it from behind its walls
-        for path in (told, stdin):
-            path.write_text(prompt, encoding="utf-8")
+        told.write_text(prompt, encoding="utf-8")
+        _put(place.tmp, stdin.name, prompt)
         job = Job(
             launch.argv,
             place.folder,
@@ -157,10 +161,7 @@ class Caller:
     def _lay_out(self, launch: Launch, place: Place) -> None:
         """Write the files that it is started with into its new HOME."""
         for name, text in launch.files.items():
-            path = place.home / name
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.write_text(text, encoding="utf-8")
-            path.chmod(0o600)
+            _put(place.home, name, text)
 
     def _blank(self, place: Place) -> list[Bind]:
         """Empty files in the place of those that it is not to read."""
@@ -171,10 +172,30 @@ class Caller:
     def _fresh(self, place: Place) -> list[Bind]:
         """New folders in the place of the user's own; they go with its HOME."""
         found = [(folder, place.home / ".fresh" / folder.name) for folder in self._login.fresh]
-        for pair in found:
-            for path in pair:
-                path.mkdir(parents=True, exist_ok=True)
+        for folder, new in found:
+            folder.mkdir(parents=True, exist_ok=True)
+            _folder(place.home, new)
         return [Bind(folder, new, readonly=False) for folder, new in found]
+
+
+def _put(top: Path, name: str, text: str) -> None:
+    """Write a private file below a folder that an earlier call could write: no link that it left is followed."""
+    path = top / name
+    _folder(top, path.parent)
+    if os.path.lexists(path):
+        remove(path)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _folder(top: Path, folder: Path) -> None:
+    """Make a folder below another one; what lies in its way and is none goes."""
+    at = top
+    for part in folder.relative_to(top).parts:
+        at /= part
+        if os.path.lexists(at) and (at.is_symlink() or not at.is_dir()):
+            remove(at)
+        at.mkdir(exist_ok=True, mode=0o700)
 
 
 def _take_away(missing: Iterable[Path], records: Path) -> list[Path]:
@@ -202,23 +223,45 @@ class _Beside:
     def __init__(self, place: Place, pattern: str, number: int) -> None:
         self._home, self._pattern = place.home, pattern
         self._folder, self._prefix = place.scratch / "along", f"{place.records.name}-{number}-"
-        self._began = {path: path.stat().st_size for path in self._found()}  # what an earlier call in the session wrote
+        self._began = {path: path.lstat().st_size for path in self._found()}  # what an earlier call in the session wrote
 
     def _found(self) -> list[Path]:
-        return sorted(self._home.glob(self._pattern)) if self._pattern else []
+        return sorted(_plain_files(self._home, self._pattern)) if self._pattern else []
 
     def files(self) -> dict[Path, int]:
         for path in self._found():
-            kept = self._folder / f"{self._prefix}{self._began.get(path, 0)}-{path.name}"
-            if not kept.exists() and path.is_file() and not path.is_symlink():
+            with suppress(FileNotFoundError, FileExistsError):  # it has gone meanwhile; or is held
+                kept = self._folder / f"{self._prefix}{self._began.get(path, 0)}-{path.lstat().st_ino}-{path.name}"
                 self._folder.mkdir(exist_ok=True)
-                with suppress(FileNotFoundError):  # it has gone meanwhile
-                    os.link(path, kept)
+                os.link(path, kept, follow_symlinks=False)
         return _starts(self._folder.glob(f"{self._prefix}*"))
 
     def forget(self) -> None:
         for path in self._folder.glob(f"{self._prefix}*"):
             path.unlink()
+
+
+def _plain_files(top: Path, pattern: str) -> Iterator[Path]:
+    """What is found below a folder that a program writes: no link leads out of it, and there is an end to looking.
+
+    Args:
+        pattern: as of `glob`, with a literal beginning; `**/` is any folders.
+    """
+    parts = pattern.split("/")
+    literal = list(itertools.takewhile(lambda part: "*" not in part, parts[:-1]))
+    begin, wanted = top.joinpath(*literal), f"{top}/{pattern.replace('**/', '')}"
+    if any(top.joinpath(*literal[:i]).is_symlink() for i in range(1, len(literal) + 1)):
+        return
+    looked, stack = 0, [(str(begin), 0)]
+    while stack and looked < _MOST_LOOKED_AT:
+        folder, depth = stack.pop()
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in itertools.islice(entries, _MOST_LOOKED_AT - looked):
+                looked += 1
+                if entry.is_dir(follow_symlinks=False) and depth < _DEEPEST:
+                    stack.append((entry.path, depth + 1))
+                elif entry.is_file(follow_symlinks=False) and fnmatch.fnmatchcase(entry.path, wanted):
+                    yield Path(entry.path)
 
 
 def _starts(kept: Iterable[Path]) -> dict[Path, int]:

@@ -46,6 +46,7 @@ class Codex:
     tried: ClassVar[str] = "0.169.0"
     install: ClassVar[str] = "npm install -g @openai/codex"
     log_in: ClassVar[str] = "for a subscription run `codex login` once"
+    beside: ClassVar[tuple[str, ...]] = ("turn_context", "token_usage_record")
 
     def config(self, environ: Mapping[str, str], home: Path) -> Login | None:
         folder = Path(environ.get("CODEX_HOME") or home / ".codex")
@@ -105,7 +106,7 @@ class Codex:
         if kind == "thread.started":
             seen.session = event["thread_id"]
         elif kind == "turn_context":
-            seen.model = payload["model"]
+            seen.model = seen.model or payload["model"]
         elif kind == "token_usage_record":
             seen.usage.pop("all", None)
             seen.usage[payload["response_id"]] = _usage(payload["usage"])

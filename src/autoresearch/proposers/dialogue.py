@@ -19,6 +19,7 @@ from autoresearch.errors import DiskFault, ProposerUnfit, ProposerWaits
 from autoresearch.masking import NOTHING, Mask
 from autoresearch.patience import Patience
 from autoresearch.proposers import troubles
+from autoresearch.proposers.outcome import API_KEY_ENV, mend_login
 from autoresearch.records import Allowance, Usage
 
 if TYPE_CHECKING:
@@ -248,8 +249,7 @@ class Dialogue:
         words = self._line(error)
         if troubles.is_key(error):
             raise ProposerUnfit(
-                f"{self._name}: the key was refused: {words}; it is paid by {self._pays}: set another key there, or another "
-                "[proposer] api_key_env"
+                f"{self._name}: the key was refused: {words}; {mend_login(self._pays, API_KEY_ENV)}"
             )
         if troubles.is_unknown(error):
             raise ProposerUnfit(

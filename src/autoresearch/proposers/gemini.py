@@ -45,6 +45,7 @@ class Gemini:
     tried: ClassVar[str] = "0.61.0"
     install: ClassVar[str] = "npm install -g @google/gemini-cli"
     log_in: ClassVar[str] = 'log in with `gemini` and set [proposer] agent_config = "user"'
+    beside: ClassVar[tuple[str, ...]] = ("gemini",)
 
     def config(self, environ: Mapping[str, str], home: Path) -> Login | None:
         folder = Path(environ.get("GEMINI_CLI_HOME") or home) / ".gemini"
@@ -52,8 +53,7 @@ class Gemini:
         return login if folder.is_dir() else None
 
     def subscription(self, table: schema.Proposer, environ: Mapping[str, str], home: Path) -> Login | None:
-        """Only with the user's own configuration, which lies in the same folder."""
-        own = self.config(environ, home) if table.agent_config == "user" else None
+        own = self.config(environ, home) if table.agent_config == "user" else None  # it lies in the same folder
         return own if own and (own.folders[0] / "oauth_creds.json").is_file() else None
 
     def launch(self, call: Call) -> Launch:
@@ -74,8 +74,8 @@ class Gemini:
         settings: dict[str, Any] = {**_SETTINGS, "model": {"maxSessionTurns": call.turns, "disableLoopDetection": True}}
         if call.table.effort:
             config = {"generateContentConfig": {"thinkingConfig": self._thinking(call.table)}}
-            match = {"model": call.table.model or self.model}
-            settings["modelConfigs"] = {"customOverrides": [{"match": match, "modelConfig": config}]}
+            one = {"match": {"model": call.table.model or self.model}, "modelConfig": config}
+            settings["modelConfigs"] = {"customOverrides": [one]}
         return settings
 
     def _thinking(self, table: schema.Proposer) -> dict[str, Any]:
@@ -87,13 +87,11 @@ class Gemini:
     def read(self, event: Mapping[str, Any], seen: Transcript) -> None:
         match event.get("type"):
             case "init":
-                seen.session, seen.model = event["session_id"], event["model"]
-                seen.memory["began"] = event["timestamp"]
+                seen.session, seen.model, seen.memory["began"] = event["session_id"], event["model"], event["timestamp"]
             case "message" if event["role"] == "assistant":
                 seen.text = seen.memory["said"] = seen.memory.get("said", "") + event["content"]
             case "tool_use":
-                seen.memory["said"] = ""
-                seen.memory[event["tool_id"]] = event["tool_name"]
+                seen.memory |= {"said": "", event["tool_id"]: event["tool_name"]}
                 seen.called(event["tool_name"], event["parameters"])
             case "tool_result" if event["status"] == "error" and "denied" in f"{event.get('error')} {event.get('output')}":
                 seen.denied.append(seen.memory.get(event["tool_id"], "a tool"))
@@ -111,10 +109,9 @@ class Gemini:
 
 def _end(event: Mapping[str, Any], seen: Transcript) -> None:
     _total(event.get("stats", {}), seen)
-    error = event.get("error")
     if event["status"] == "success" or seen.final == "loop":
         seen.final = seen.final or "done"
-    elif error is None:
+    elif (error := event.get("error")) is None:
         seen.final = seen.final or "cut"
     else:
         seen.words = error["message"]
@@ -135,8 +132,8 @@ def _answer(event: Mapping[str, Any], seen: Transcript) -> None:
 
 def _total(stats: Mapping[str, Any], seen: Transcript) -> None:
     """What the last event says of the whole call."""
-    taken, cached = stats.get("input_tokens", 0), stats.get("cached", 0)
-    seen.memory["whole"] = Usage(input=taken - cached, cached=cached, output=stats.get("total_tokens", 0) - taken)
+    taken, cached, total = (stats.get(name, 0) for name in ("input_tokens", "cached", "total_tokens"))
+    seen.memory["whole"] = Usage(input=taken - cached, cached=cached, output=total - taken)
     _add_up(seen)
 
 

@@ -1,4 +1,4 @@
-"""opencode: its launch, events, usage and errors.
+"""opencode (`opencode` of opencode-ai): its launch, events, usage and errors.
 
 It asks again for ever and says nothing of it on standard output: a plug-in of ours, which it is started with, writes down
 when it is about to.
@@ -37,8 +37,6 @@ _NO_INSTALL = json.dumps({"packages": {"": {"dependencies": {"@opencode-ai/plugi
 
 
 class Opencode:
-    """`opencode` of opencode-ai."""
-
     name: ClassVar[str] = "opencode"
     keys: ClassVar[tuple[str, ...]] = tuple(KEYS.values())
     keys_of = staticmethod(keys_of)
@@ -47,6 +45,7 @@ class Opencode:
     tried: ClassVar[str] = "1.18.33"
     install: ClassVar[str] = "npm install -g opencode-ai"
     log_in: ClassVar[str] = 'run `opencode auth login` and set [proposer] agent_config = "user"'
+    beside: ClassVar[tuple[str, ...]] = ("retry",)
 
     def config(self, environ: Mapping[str, str], home: Path) -> Login | None:
         data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "opencode"
@@ -124,16 +123,14 @@ def _retry(event: Mapping[str, Any], seen: Transcript) -> None:
 
 
 def _tool(part: Mapping[str, Any], seen: Transcript) -> None:
-    state = part["state"]
+    state, words = part["state"], str(part["state"].get("error", ""))
     seen.called(part["tool"], state["input"])
-    words = str(state.get("error", ""))
     if state["status"] == "error" and ("rejected permission" in words or "rule which prevents" in words):
         seen.denied.append(part["tool"])
 
 
 def _answer(part: Mapping[str, Any], seen: Transcript) -> None:
-    told = part["tokens"]
-    cache = told["cache"]
+    told, cache = part["tokens"], part["tokens"]["cache"]
     seen.usage[part["id"]] = Usage(told["input"], cache["read"], cache["write"], told["output"] + told["reasoning"])
     seen.turns = len(seen.usage)
     if part["cost"]:

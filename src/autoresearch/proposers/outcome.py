@@ -13,6 +13,7 @@ from autoresearch.text import one_line
 Stopped = Literal["", "proposer_turns", "proposer_tokens", "proposer_cost", "proposer_timeout"]
 """Why we ended it: which of its caps it passed."""
 
+API_KEY_ENV = "[proposer] api_key_env"
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli\w*|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)\b", re.IGNORECASE)
 _IN = re.compile(rf"\b(?:again|retry\w*|reset\w*|wait)\b\D{{0,20}}?((?:{_SPAN.pattern}[\s,]*(?:and\s+)?)+)", re.IGNORECASE)
@@ -79,14 +80,24 @@ def _raise_hopeless(seen: Transcript, said: Said, words: str) -> None:
         raise ProposerWaits(seen.final, f"{said.program}: {what}: {words}", after_s)
     if seen.final == "key":
         raise ProposerUnfit(
-            f"{said.program}: the log-in was refused: {words}; it is paid by {said.login}: set another key there, or another "
-            "[proposer] login or api_key_env"
+            f"{said.program}: the log-in was refused: {words}; {mend_login(said.login, '[proposer] login or api_key_env')}"
         )
     if seen.final == "model":
         raise ProposerUnfit(
             f"{said.program}: there is no model {said.model or seen.model or '(its default)'} for {said.login}: {words}; name "
             "another: [proposer] model"
         )
+
+
+def mend_login(pays: str, otherwise: str) -> str:
+    """What to do about a log-in that was refused.
+
+    Args:
+        pays: the words of the log-in; `otherwise` the keys of the task file that choose another.
+    """
+    if pays.startswith("nobody"):
+        return f"no key was sent, since none is set, and this server wants one: export it, or name its variable: {API_KEY_ENV}"
+    return f"it is paid by {pays}: set another key there, or another {otherwise}"
 
 
 def _done(seen: Transcript, who: str, *, changed: bool) -> Outcome:

@@ -137,6 +137,7 @@ class Program(Protocol):
         log_in: how to get a log-in where there is none, in words.
         config: optional; `config(environ, home)` gives a log-in with the user's folders, for a call that a key pays where the
             task says `agent_config = "user"`. `keys_of` is optional too: `keys_of(table)` in place of `keys`.
+        beside: optional: the only types of events that are read from files along, which the model's commands may write too.
     """
 
     name: ClassVar[str]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ from autoresearch.patience import Patience
 from autoresearch.process import Exit, Job, Supervisor
 from autoresearch.proposers.outcome import Stopped
 from autoresearch.proposers.program import Program, Transcript
-from autoresearch.text import counted
+from autoresearch.records import Usage
+from autoresearch.text import counted, show_bytes
 
 _LOOK_S = 0.05
 _LINGER_S = 20.0  # a program that has said its last word and does not end
 _NO_PROGRAM = {os.strerror(e) for e in (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)}
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError)
+_CHUNK = 1 << 25  # bytes that are read at once; a line that is longer is none
+_MOST = 1 << 30  # bytes of all events of a call
+_MOST_TOKENS = 10**9  # of one answer, in one count
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +80,45 @@ class Along:
 
     Args:
         files: which files these are, asked each time, and from which byte on each is read.
+
+    Attributes:
+        left: bytes that are still read; a program that writes more than any needs is not followed.
     """
 
     def __init__(self, files: Callable[[], Mapping[Path, int]]) -> None:
         self._files = files
         self._read: dict[Path, int] = {}
+        self.left = _MOST
 
-    def more(self, *, last: bool = False) -> Iterator[Mapping[str, Any]]:
-        """The events that came since; a line that is not finished waits, unless it is the last look."""
+    def more(self, *, last: bool = False) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+        """The events that came since, with their files; a line that is not finished waits, unless it is the last look."""
         for path, start in self._files().items():
-            try:
-                with open(path, "rb") as file:
-                    file.seek(self._read.setdefault(path, start))
-                    data = file.read()
-            except OSError:
-                continue
-            end = len(data) if last else data.rfind(b"\n") + 1
-            self._read[path] += end
-            yield from filter(None, map(_event, data[:end].splitlines()))
+            self._read.setdefault(path, start)
+            while lines := self._lines(path, last=last):
+                yield from ((path, event) for event in filter(None, map(_event, lines)))
+
+    def _lines(self, path: Path, *, last: bool) -> list[bytes]:
+        """The next lines of a file, as many as are read at once; none at its end."""
+        most = min(_CHUNK, self.left)
+        try:
+            with open(path, "rb", opener=_open) as file:
+                if os.fstat(file.fileno()).st_size < self._read[path]:
+                    self._read[path] = 0  # it was cut short, and is written anew
+                file.seek(self._read[path])
+                data = file.read(most)
+        except OSError:
+            return []
+        is_full, end = len(data) == most, data.rfind(b"\n") + 1
+        if (last and not is_full) or (is_full and not end):
+            end = len(data)
+        self._read[path] += end
+        self.left -= end
+        return data[:end].splitlines()
+
+
+def _open(path: str, flags: int) -> int:
+    """Whatever was put in a file's place: no link is followed, no pipe waited for."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _event(line: bytes) -> Mapping[str, Any] | None:
@@ -100,7 +126,7 @@ def _event(line: bytes) -> Mapping[str, Any] | None:
         return None
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -121,6 +147,7 @@ class Reading:
     ) -> None:
         self.seen = Transcript()
         self._program, self._cost = program, cost
+        self._events = events
         self._files = Along(lambda: {events: 0, **beside()})
         self._told = events.with_name(f"cost-{events.stem}.jsonl")
         self._written: tuple[float, int] = (0.0, 0)
@@ -128,15 +155,27 @@ class Reading:
     def more(self, *, last: bool = False) -> bool:
         """Read on; whether there was anything."""
         count = 0
-        for event in self._files.more(last=last):
+        for path, event in self._files.more(last=last):
             count += 1
-            try:
-                self._program.read(event, self.seen)
-            except _MALFORMED:
-                continue
+            self._take(event, beside=path != self._events)
+        if self._files.left <= 0 and not self.seen.final:
+            self.seen.final, self.seen.words = "crash", f"it wrote more than {show_bytes(_MOST)} of events"
         if count:
             self._write_down()
         return bool(count)
+
+    def _take(self, event: Mapping[str, Any], *, beside: bool) -> None:
+        """Take in an event; what it says of tokens is never taken back by a later one."""
+        kinds = getattr(self._program, "beside", None)
+        if beside and kinds is not None and event.get("type") not in kinds:
+            return
+        before = dict(self.seen.usage)
+        try:
+            self._program.read(event, self.seen)
+        except _MALFORMED:
+            pass
+        if self.seen.usage != before:
+            self.seen.usage = {key: _sound(usage, before.get(key, Usage())) for key, usage in self.seen.usage.items()}
 
     def end(self, how: Exit | None) -> None:
         """Read to the end, and take in how it ended; None where we ended it."""
@@ -145,7 +184,8 @@ class Reading:
 
     @property
     def cost_usd(self) -> float:
-        return self._cost(self.seen) or 0.0
+        cost_usd = self._cost(self.seen) or 0.0
+        return cost_usd if math.isfinite(cost_usd) and cost_usd > 0 else 0.0
 
     def words(self) -> str:
         """How far it is: `3 turns, 12,000 tokens, 0.04 USD`."""
@@ -169,6 +209,16 @@ class Reading:
         except OSError as error:
             raise DiskFault(f"cannot record the cost in {self._told}: {error.strerror}") from error
         self._written = spent
+
+
+def _sound(told: Usage, before: Usage) -> Usage:
+    """Counts that can be, and none below what was told before."""
+    pairs = zip(astuple(told), astuple(before), strict=True)
+    return Usage(*(max(_count(new), old) for new, old in pairs))
+
+
+def _count(value: object) -> int:
+    return int(value) if isinstance(value, int | float) and 0 <= value <= _MOST_TOKENS else 0
 
 
 async def run(

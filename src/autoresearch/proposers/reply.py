@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from autoresearch.text import one_line
 
 _LAST = 40  # lines that are looked at
+_LONGEST = 2000  # characters of each
 _SHORT, _LONG = 200, 500
 _BEFORE = r"^[\s>*_`#•\-]*"
 _LINE = re.compile(_BEFORE + r"(description|hypothesis|expect(?:ed)?(?: effect| change)?)[\s*_`]*:[\s*_`]*(.*)$", re.IGNORECASE)
@@ -32,7 +34,8 @@ class Reply:
 
 def read_reply(text: str) -> Reply:
     """Read the last lines of an answer; markdown around them does not matter, of several of one kind the last counts."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("```")][-_LAST:]
+    rows = (line.strip()[:_LONGEST] for line in text.splitlines())
+    lines = [line for line in rows if line and not line.startswith("```")][-_LAST:]
     found = {match[1].lower()[:6]: _plain(match[2]) for match in map(_LINE.match, lines) if match}
     last = next((_plain(line) for line in reversed(lines) if not _LINE.match(line)), "")
     description = found.get("descri", "")
@@ -50,6 +53,8 @@ def expected(words: str) -> float | None:
     if match is None:
         return None
     size = float(match[2].replace(",", ".")) / 100
+    if not math.isfinite(size):
+        return None
     down = match[1] in ("-", "−", "–") if match[1] else bool(_LESS.search(words))
     return -size if down and size else size
 
