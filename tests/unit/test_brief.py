@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from tests.story import Story
 
 from autoresearch.brief import Exhibit, Nothing, Renderer, Template, Texts, Told, Trees, default, fence
-from autoresearch.brief.data import clean, head, line, tail
 from autoresearch.brief.parts import tokens_of
 from autoresearch.brief.template import CUT, NAMES
 from autoresearch.contracts import Brief
 from autoresearch.errors import TaskError
+from autoresearch.fenced import clean, head, line, tail
 from autoresearch.records import Allowance, Event, Experiment, Plan
 from autoresearch.sight import Sight
 from autoresearch.taskfile.load import parse

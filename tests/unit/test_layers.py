@@ -77,6 +77,7 @@ GROUND = {
     "sight",
     "scan",
     "sealed",
+    "fenced",
     "patience",
 }
 LAYERS = (FACES, LOOP, SIBLINGS, TOOLS, GROUND)

@@ -12,11 +12,11 @@ from typing import Any
 
 from autoresearch.brief import attempts, beside, standing
 from autoresearch.brief.contract import answer, bounds_in_words, contract, question
-from autoresearch.brief.data import clean, closed, fence
 from autoresearch.brief.parts import BYTES_PER_TOKEN, Choice, Count, Part, Told, tokens_of
 from autoresearch.brief.sources import Exhibit, Nothing, Sources, Texts, Trees
 from autoresearch.brief.template import CUT, FIXED, OWN, Template, default
 from autoresearch.contracts import Brief
+from autoresearch.fenced import clean, closed, fence
 from autoresearch.lessons import lessons
 from autoresearch.mutations import REPAIR, to_repair
 from autoresearch.taskfile import Task

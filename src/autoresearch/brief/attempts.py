@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from autoresearch.brief.data import clean, fence, head, line
 from autoresearch.brief.parts import Item, Part
 from autoresearch.brief.sources import Sources, Trees
+from autoresearch.fenced import clean, fence, head, line
 from autoresearch.history import View
 from autoresearch.mutations import near_misses
 from autoresearch.records import Direction, Experiment, Kind

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoresearch.brief.data import clean, closed, fence, head, line, tail
 from autoresearch.brief.parts import Item, Part
 from autoresearch.brief.sources import Exhibit, Sources
+from autoresearch.fenced import clean, closed, fence, head, line, tail
 from autoresearch.history import View
 from autoresearch.records import Experiment
 from autoresearch.text import show_bytes

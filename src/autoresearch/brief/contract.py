@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from autoresearch.brief.data import MARK
 from autoresearch.contracts import Brief
+from autoresearch.fenced import MARK
 from autoresearch.history import View
 from autoresearch.mutations import REPAIR, directions, to_repair
 from autoresearch.report import show_change, show_number

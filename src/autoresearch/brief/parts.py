@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from autoresearch.brief.data import fence
+from autoresearch.fenced import fence
 
 BYTES_PER_TOKEN = 3.5
 """An estimate: English prose has more, code and numbers have fewer."""

@@ -6,9 +6,9 @@ from collections import Counter
 from itertools import pairwise
 
 from autoresearch.brief.attempts import Tried
-from autoresearch.brief.data import line
 from autoresearch.brief.parts import Item, Part
 from autoresearch.contracts import Brief
+from autoresearch.fenced import line
 from autoresearch.records import Experiment
 from autoresearch.report import counts, show_change, show_counts, show_number
 

@@ -138,5 +138,9 @@ def _lines(body: Mapping[str, Any]) -> list[str]:
     if body["reader"]:
         stand_in = "" if body["baseline"] else " (there is no baseline yet: its number stands as 0)"
         turn = "" if body["turn"] == body["reader"] else f", if it were its turn: {body['turn']} is asked first"
-        lines += [f"what {body['reader']} would be told for experiment {body['experiment']}{turn}{stand_in}:", "", body["prompt"]]
+        lines += [
+            f"what {body['reader']} would be told for experiment {body['experiment']}{turn}{stand_in}:",
+            "",
+            body["prompt"],
+        ]
     return [*lines, "nothing was started and nothing was written"]

@@ -248,9 +248,7 @@ class Dialogue:
 
         words = self._line(error)
         if troubles.is_key(error):
-            raise ProposerUnfit(
-                f"{self._name}: the key was refused: {words}; {mend_login(self._pays, API_KEY_ENV)}"
-            )
+            raise ProposerUnfit(f"{self._name}: the key was refused: {words}; {mend_login(self._pays, API_KEY_ENV)}")
         if troubles.is_unknown(error):
             raise ProposerUnfit(
                 f"{self._name}: there is no such model, or nothing at its address: {words}; name another: [proposer] model, or "
