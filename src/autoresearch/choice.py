@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from autoresearch import assembly, git, private
+from autoresearch import assembly, git, private, proposers
 from autoresearch.agenda import Wall
 from autoresearch.assembly import refuse_inputs, scope_of
 from autoresearch.budget import FINISHED, Budget
@@ -68,11 +68,18 @@ class Wish:
 
 
 def with_proposer(task: Task, wish: Wish) -> Task:
-    """The task with the proposer that a session wishes for: the task's table of that kind where it has one."""
+    """The task with the proposer that a session wishes for: the task's table of that kind where it has one.
+
+    Where it has none, the keys of a table that nobody pays for, as `base_url` beside `knobs`, are meant for whoever is wished
+    for; those of another model's are not.
+    """
     if not wish.proposer and not wish.model:
         return task
-    kind = wish.proposer or task.proposer[0].kind
-    table = next((t for t in task.proposer if t.kind == kind), Proposer(kind=kind))
+    kind, first = wish.proposer or task.proposer[0].kind, task.proposer[0]
+    other = Proposer(kind=kind)
+    if not proposers.writes_code(first.kind):
+        other = first.model_copy(update={"kind": kind, "command": "", "args": []})
+    table = next((t for t in task.proposer if t.kind == kind), other)
     table = table.model_copy(update={"model": wish.model}) if wish.model else table
     return task.model_copy(update={"proposer": [table]})
 

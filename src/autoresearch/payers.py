@@ -73,7 +73,11 @@ class Payer:
         walls = walls_of(budget, list_price=self.login is not None and self.login.subscription, spent_usd=spent_usd)
         unpriced = ["no price is known"] if self.is_unpriced else []
         pays = ", ".join([f"pays: {self.proposer.pays()}", *unpriced, *walls])
-        return f"{version_words(self.name, self.version)} · {model} · {pays} · may run: {self.table.may_run}"
+        return f"{version_words(self.name, self.version)} · {model} · {pays} · may run: {self._may_run}"
+
+    @property
+    def _may_run(self) -> str:
+        return "nothing" if self.table.may_run == "none" else self.table.may_run
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -108,7 +108,9 @@ class Session:
         if not wish.proposer and not wish.model:
             return []
         model = f' and model = "{table.model}"' if wish.model else ""
-        return [f'in this session {table.kind} proposes; to stay with it write kind = "{table.kind}"{model} under [proposer]']
+        server = f", its model at {table.base_url}" if table.base_url else ""
+        words = f"in this session {table.kind} proposes{server}"
+        return [f'{words}; to stay with it write kind = "{table.kind}"{model} under [proposer]']
 
     def _settle_payers(self) -> None:
         """Who pays for the models, and where the run stops for it, before anything is recorded.

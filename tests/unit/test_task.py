@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from autoresearch.choice import Wish, with_proposer
 from autoresearch.errors import TaskError
 from autoresearch.taskfile import FILE, Task, load, ruler
 from autoresearch.taskfile.load import locate, parse
@@ -586,3 +587,16 @@ def test_order_of_the_scope_and_instructions_do_not_change_the_ruler() -> None:
     assert ruler(parse(one)) == ruler(parse(other))
     task = parse(MINIMAL)
     assert ruler(task.model_copy(update={"instructions_text": "new words"})) == ruler(task)
+
+
+def test_proposer_of_a_session_has_the_keys_that_nobody_else_uses() -> None:
+    server = 'base_url = "http://127.0.0.1:1"\n'
+    searched = parse(MINIMAL + f"[proposer]\n{server}")
+    asked = parse(MINIMAL + f'[proposer]\nkind = "llm"\n{server}')
+    both = parse(MINIMAL + f'[[proposer]]\nkind = "llm"\n{server}[[proposer]]\nkind = "codex"\nmodel = "m"\n')
+    wish = Wish(proposer="codex")
+    assert [(t.kind, t.base_url) for t in with_proposer(searched, wish).proposer] == [("codex", "http://127.0.0.1:1")]
+    assert [(t.kind, t.base_url) for t in with_proposer(asked, wish).proposer] == [("codex", "")]
+    assert [(t.kind, t.model, t.base_url) for t in with_proposer(both, wish).proposer] == [("codex", "m", "")]
+    assert with_proposer(asked, Wish(model="n")).proposer[0].model == "n"
+    assert with_proposer(both, Wish()) is both

@@ -256,7 +256,8 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
     for log in logs or [names.experiment(n) / "agent.log"]:
         if log.is_file():
             tail = log.read_bytes()[-4000:].decode("utf-8", "replace").splitlines()[-20:]
-            _print("", f"the end of {log}:", *(f"  {line}" for line in tail))
+            told = [line for line in tail if not line.startswith('{"') and not line.endswith("}")]  # an agent's events
+            _print("", *([f"the end of {log}:", *(f"  {line}" for line in told)] if told else [f"its log: {log}"]))
 
 
 def _thought_lines(e: Experiment, history: History) -> list[str]:
