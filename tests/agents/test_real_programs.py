@@ -66,8 +66,8 @@ class Together:
 
 def _chosen(request: pytest.FixtureRequest) -> list[str]:
     """The programs of the tests that were chosen."""
-    specs = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    return sorted({params["program"] for params in specs if "program" in params})
+    mine = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+    return sorted({item.callspec.params["program"] for item in mine if "program" in item.callspec.params})
 
 
 def worth(program: str, usage: Mapping[str, int], answers: int) -> float:
