@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import git
@@ -92,14 +93,24 @@ class Terminal:
 # -- templates -----------------------------------------------------------------------------------------------------------
 
 
+def checked_until_ready(folder: Path, tries: int) -> dict[str, Any]:
+    """What `check` says; again where a machine that became faster meanwhile looks like a gain of unchanged code."""
+    for _ in range(tries):
+        done = subprocess.run([*COMMAND, "check", "--json"], cwd=folder, capture_output=True, text=True, check=False)
+        found: dict[str, Any] = json.loads(done.stdout)
+        if found["ready"]:
+            return found
+        assert all("by being run again" in words for words in found["problems"]), done.stdout
+    raise AssertionError(f"not ready after {tries}: {done.stdout}")
+
+
 @pytest.mark.parametrize("template", [pytest.param(t, marks=pytest.mark.alone) if t in TIMED else t for t in OFFLINE])
 def test_template_works_as_generated(template: str, tmp_path: Path) -> None:
     folder = tmp_path / "neu es"
     folder.mkdir()
     call(folder, "init", "--template", template, "--yes")
     assert git(folder, "status", "--porcelain") == ""
-    checked = json.loads(call(folder, "check", "--json").stdout)
-    assert checked["ready"] is True
+    checked = checked_until_ready(folder, 3 if template in TIMED else 1)
     assert checked["values"][0] > 0
     out = call(folder, "run", "one", "-n", "3", "--seed", "1").stdout
     assert "3 experiments" in out
