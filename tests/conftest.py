@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import textwrap
@@ -47,6 +48,12 @@ direction = "minimize"
 
 
 _SECRET = re.compile(r"_API_KEY$|_AUTH_TOKEN$|_OAUTH_TOKEN$|^HF_TOKEN$|^AWS_|^GOOGLE_APPLICATION_CREDENTIALS$")
+
+
+def pytest_configure() -> None:
+    """A shell's background job ignores Ctrl-C, and so would all that tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def git(folder: Path, *args: str, **options: Any) -> str:
