@@ -77,6 +77,26 @@ class Wait:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A change that another process asked to be tried.
+
+    Attributes:
+        job: the request's number; `experiment` the one that it became, None until it is its turn.
+        parent: the kept experiment that it is a change of; `content` the change, as a file of the ledger.
+        by: who offered it, as `claude`.
+    """
+
+    job: int
+    content: str
+    parent: int = 0
+    description: str = ""
+    hypothesis: str = ""
+    expected: float | None = None
+    by: str = "try"
+    experiment: int | None = None
+
+
 @dataclass(slots=True)
 class Agenda:
     """What is to be done and to be known when a run goes on.
@@ -101,6 +121,7 @@ class Agenda:
             propose until then.
         queries: how many candidates the gate answers for, 0 where there is none; `held_out` tells that there is such a set.
         texts: hashes of the owner's words to proposers, as they hold: instructions, the brief's keys, its template.
+        offers: changes that other processes asked to be tried, by their requests' numbers, in the order in which they came.
     """
 
     machine: Machine | None = None
@@ -130,6 +151,7 @@ class Agenda:
     queries: int = 0
     held_out: bool = False
     texts: Mapping[str, str] = field(default_factory=dict)
+    offers: dict[int, Offer] = field(default_factory=dict)
 
     def take(self, event: ChainedEvent) -> None:
         """Fold one committed event."""
@@ -200,6 +222,9 @@ class Agenda:
             case "back":
                 self.waits.pop(body["proposer"], None)
                 self.unfit.clear()
+            case "offered":
+                offer = Offer(**{key: value for key, value in body.items() if key != "what"})
+                self.offers[offer.job] = offer
             case "unfit":
                 self.unfit.add(body["proposer"])
             case "texts":
@@ -213,6 +238,16 @@ class Agenda:
         """An experiment with that candidate was proposed."""
         if origin in self.wanted:
             self.wanted.remove(origin)
+
+    def taken(self, job: int, n: int) -> None:
+        """Experiment n is what a request asked for."""
+        if job in self.offers:
+            self.offers[job] = replace(self.offers[job], experiment=n)
+
+    @property
+    def offered(self) -> list[Offer]:
+        """Offers whose turn has not come yet, in order."""
+        return [offer for offer in self.offers.values() if offer.experiment is None]
 
     def open_ideas(self) -> Iterable[Idea]:
         return (idea for idea in self.ideas if not idea.done)

@@ -57,11 +57,23 @@ def _measurement(body: Mapping[str, Any], attempt: int) -> Measurement:
 _NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 
 
+def _moved(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What an experiment that was begun under another number has of it: its folder, what it has cost, who had nothing left."""
+    if "began_as" not in body:
+        return {}
+    spent = {"cost_usd": body.get("cost_usd", 0.0), "tokens": body.get("tokens", 0)}
+    exhausted = tuple((name, operation) for name, operation in body.get("exhausted", ()))
+    failure = tuple(body["failure"]) if "failure" in body else None  # a trial found it
+    return {"began_as": body["began_as"], "exhausted": exhausted, "failure": failure} | spent
+
+
 def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
     """Fold one event of an experiment into its record."""
     body = event.body
     assert event.n is not None
     if event.kind == "asked":
+        if experiment is not None and "moved_to" in body:
+            experiment = Experiment(event.n)  # what was begun under this number goes on under another one
         return replace(
             experiment or Experiment(event.n),  # it is asked again where the first had nothing left
             parents=tuple(body["parents"]),
@@ -69,6 +81,7 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
             asked=intern(body.get("proposer", "")),
             mutation=intern(body.get("mutation", "")),
             escalation=intern(body.get("escalation", "")),
+            **_moved(body),
         )
     assert experiment is not None, f"{event.kind} of experiment {event.n} without asked"
     match event.kind:
@@ -92,6 +105,7 @@ def advance(experiment: Experiment | None, event: ChainedEvent) -> Experiment:
                 expected=body.get("expected"),
                 model=intern(body.get("model", "")),
                 turns=body.get("turns", 0),
+                job=body.get("job"),
             )
         case "frozen":
             return replace(
@@ -250,6 +264,8 @@ class History:
         n = experiment.n
         if n == len(self.experiments):
             self.experiments.append(experiment)
+            self.cost_usd += experiment.cost_usd
+            self.tokens += experiment.tokens
         else:
             old = self.experiments[n]
             if old.rolled_back or old.lost:
@@ -261,8 +277,11 @@ class History:
             self.evaluations += 1
             self.cost_usd += experiment.measurements[-1].cost_usd
             self.dearest_usd = max(self.dearest_usd, experiment.measurements[-1].cost_usd)
-        elif event.kind == "proposed" and experiment.origin is not None:
-            self.agenda.revived(experiment.origin)
+        elif event.kind == "proposed":
+            if experiment.origin is not None:
+                self.agenda.revived(experiment.origin)
+            if experiment.job is not None:
+                self.agenda.taken(experiment.job, n)
         elif event.kind == "frozen" and not experiment.rebased:
             self.trees.setdefault(experiment.tree, n)
         elif event.kind == "decided":

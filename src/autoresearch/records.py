@@ -386,6 +386,8 @@ class Experiment:
         hypothesis, expected, model, turns: as the proposal says.
         files: the first of those that the present candidate changes.
         exhausted: who of a mix was asked before and had nothing left, each with the operation that was asked for.
+        job: the request that its proposal came by, None for one that was asked for.
+        began_as: the number under which its proposal was begun, before a request's went first; its files lie there.
     """
 
     n: int
@@ -427,6 +429,13 @@ class Experiment:
     turns: int = 0
     files: tuple[str, ...] = ()
     exhausted: tuple[tuple[str, str], ...] = ()
+    job: int | None = None
+    began_as: int | None = None
+
+    @property
+    def drafted_as(self) -> int:
+        """The number of the folder in which its proposal's files lie: prompt, logs, costs."""
+        return self.n if self.began_as is None else self.began_as
 
     @property
     def stands_on(self) -> int:

@@ -44,9 +44,12 @@ FACES = {
     "payers",
     "forecast",
     "private",
+    "driving",
+    "mcp",
+    "skill",
 }
 LOOP = {"loop", "books", "bench", "upkeep", "comeback", "errands", "budget", "slots", "guards", "prospects", "drafting"}
-LOOP |= {"admission", "plausible", "review", "gate", "trials", "waiting", "preflight", "asking", "baseline"}
+LOOP |= {"admission", "plausible", "review", "gate", "trials", "waiting", "preflight", "asking", "baseline", "offers"}
 SIBLINGS = {"strategies", "proposers", "acceptance", "runners", "workspace", "ledger"}
 TOOLS = {
     "detect",

@@ -24,7 +24,7 @@ from autoresearch.ledger import chain, views
 from autoresearch.records import ChainedEvent, Event, Experiment, Gain, Request, RunRecord
 
 FORMAT = 1  # of the events: a program that knows less refuses the file
-VIEWS = 5  # of the views: rebuilt from the events when it differs
+VIEWS = 6  # of the views: rebuilt from the events when it differs
 
 _EVENTS = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;

@@ -62,6 +62,8 @@ def dump(e: Experiment) -> str:
             e.turns,
             e.files,
             e.exhausted,
+            e.job,
+            e.began_as,
         ],
         ensure_ascii=False,
         separators=(",", ":"),
@@ -76,7 +78,7 @@ def _dump(m: Measurement) -> list[Any]:
 def _parse(n: int, body: str) -> Experiment:
     parents, operation, stage, *rest = json.loads(body)
     description, proposer, cost_usd, tokens, failure, tree, commit, measurements, base, rebased, verdict, value, *tail = rest
-    kept_commit, decided_hash, decided_at, notes, content, settings, *later, exhausted = tail
+    kept_commit, decided_hash, decided_at, notes, content, settings, *later, exhausted, job, began_as = tail
     found = Experiment(
         n,
         tuple(parents),
@@ -104,7 +106,9 @@ def _parse(n: int, body: str) -> Experiment:
         settings,
         *map(_frozen, later),
     )
-    return replace(found, exhausted=tuple((name, operation) for name, operation in exhausted)) if exhausted else found
+    if not exhausted and job is None and began_as is None:
+        return found
+    return replace(found, exhausted=tuple((name, operation) for name, operation in exhausted), job=job, began_as=began_as)
 
 
 def _frozen(value: Any) -> Any:
@@ -131,6 +135,8 @@ def load(db: sqlite3.Connection, run: str) -> History:
     for e in history.experiments:
         if e.origin is not None:
             history.agenda.revived(e.origin)
+        if e.job is not None:
+            history.agenda.taken(e.job, e.n)
     return history
 
 
