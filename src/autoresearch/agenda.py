@@ -225,6 +225,8 @@ class Agenda:
             case "offered":
                 offer = Offer(**{key: value for key, value in body.items() if key != "what"})
                 self.offers[offer.job] = offer
+            case "withdrawn":
+                self.offers.pop(body["job"], None)
             case "unfit":
                 self.unfit.add(body["proposer"])
             case "texts":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from autoresearch.bench import Bench, fault_ending
 from autoresearch.books import Books, Ended
@@ -30,6 +30,13 @@ from autoresearch.trials import Trials
 from autoresearch.waiting import Quota
 
 
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """A proposal under way, for experiment n: another number's once somebody else's change goes first."""
+
+    n: int
+
+
 class Asking:
     """Has experiments proposed.
 
@@ -44,13 +51,13 @@ class Asking:
         self._seen: Seen = {}
         self.quota = Quota(books)
 
-    async def propose(self, n: int) -> None:
+    async def propose(self, ticket: Ticket) -> None:
         """Ask the proposer that a plan names, or its fallback; wait for it where its model cannot be had.
 
         Raises:
             Ended: nothing may be paid any more, or there is no time left to wait.
         """
-        while not await self._attempt(n, await self.quota.who(n)):
+        while not await self._attempt(ticket, await self.quota.who(ticket)):
             pass
 
     def recover(self) -> None:
@@ -58,7 +65,8 @@ class Asking:
         for e in self._books.history.experiments[self._books.history.decided + 1 :]:
             if e.n and e.stage == "asked":
                 workspace = self._books.parts.workspace
-                self._settle(e.n, workspace.draft(0, self._books.candidate(e.parents[0]), self._books.folder(e.n)))
+                parent, folder = self._books.candidate(e.parents[0]), self._books.folder(e.drafted_as)
+                self._settle(e.n, workspace.draft(0, parent, folder))
 
     def _settle(self, n: int, draft: Draft) -> None:
         """Record what an attempt that came to nothing has spent, at once."""
@@ -72,14 +80,14 @@ class Asking:
             pass  # it is read back at the next start
 
     @contextmanager
-    def _settled(self, n: int, draft: Draft) -> Iterator[None]:
+    def _settled(self, ticket: Ticket, draft: Draft) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            self._settle(n, draft)
+            self._settle(ticket.n, draft)
             raise
 
-    async def _attempt(self, n: int, name: str) -> bool:
+    async def _attempt(self, ticket: Ticket, name: str) -> bool:
         """Ask one proposer once; False where it came to nothing because a model cannot be had."""
         async with self._slots.take() as slot:
             proposer = self._books.parts.who("" if name == self.quota.name("") else name)
@@ -88,26 +96,27 @@ class Asking:
             if self.quota.is_out(name):
                 return False
             self._books.adopt_texts()
-            e = self._books.experiment(n)
-            draft = self._books.parts.workspace.draft(slot, self._books.candidate(e.parents[0]), self._books.folder(n))
-            self._books.watch("proposing", {"n": n, "slot": slot, "proposer": proposer.name})
+            e = self._books.experiment(ticket.n)
+            parent, folder = self._books.candidate(e.parents[0]), self._books.folder(e.drafted_as)
+            draft = self._books.parts.workspace.draft(slot, parent, folder)
+            self._books.watch("proposing", {"n": e.n, "slot": slot, "proposer": proposer.name})
             try:
-                with self._settled(n, draft):
-                    proposal = Proposal() if e.failure else await self._ask_proposer(e, name, proposer, slot, draft)
+                with self._settled(ticket, draft):
+                    proposal = Proposal() if e.failure else await self._ask_proposer(ticket, name, proposer, slot, draft)
             except ProposerWaits as waits:
-                self.quota.put_off(n, name, waits)
-                self._books.watch("put_off", {"n": n, "slot": slot})
+                self.quota.put_off(ticket.n, name, waits)
+                self._books.watch("put_off", {"n": ticket.n, "slot": slot})
                 return False
             except (Exhausted, ProposerUnfit) as error:
-                if not self.quota.unfit(n, name, str(error)):
+                if not self.quota.unfit(ticket.n, name, str(error)):
                     raise
-                self._books.watch("put_off", {"n": n, "slot": slot})
+                self._books.watch("put_off", {"n": ticket.n, "slot": slot})
                 return False
             self.quota.answered(name)
             proposal = self._books.options.mask.hide(proposal, draft)
-            if (failure := self._books.experiment(n).failure) is not None:  # a trial found it, perhaps of a killed attempt
+            if (failure := self._books.experiment(ticket.n).failure) is not None:  # a trial's, perhaps of a killed attempt
                 proposal = replace(proposal, failure=failure)
-        self._record(n, proposer, proposal, draft)
+            self._record(ticket.n, proposer, proposal, draft)
         return True
 
     def _costs(self, proposer: Proposer) -> bool:
@@ -142,8 +151,9 @@ class Asking:
         if is_paid(proposer):
             refuse_unpriced(self._books, proposer, proposal.model or proposer.name, cost_usd, tokens)
 
-    async def _ask_proposer(self, e: Experiment, name: str, proposer: Proposer, slot: int, draft: Draft) -> Proposal:
+    async def _ask_proposer(self, ticket: Ticket, name: str, proposer: Proposer, slot: int, draft: Draft) -> Proposal:
         """Whatever goes wrong in a proposer is a failed proposal."""
+        e = self._books.experiment(ticket.n)
         terms = self._books.terms(name)
         limit_s = terms.timeout_s
         try:
@@ -152,8 +162,8 @@ class Asking:
             with self._books.spending.hold(e.n, own, reported=self._books.spending.reported(proposer.name)) as allowance:
                 if allowance.cost_usd <= 0 or allowance.tokens <= 0:
                     return Proposal(failure=("proposer_cost", _used_up(e)))
-                brief = self._brief(e, proposer, slot, patience)
-                brief = replace(brief, proposer=name, allowance=allowance, timeout_s=limit_s, say=self._say(e.n, slot))
+                brief = self._brief(ticket, proposer, slot, patience)
+                brief = replace(brief, proposer=name, allowance=allowance, timeout_s=limit_s, say=self._say(ticket, slot))
                 with patience.running():
                     proposal = await proposer.propose(brief, draft)
             if proposal.content is None and proposal.failure is None:
@@ -173,7 +183,8 @@ class Asking:
                 raise cause from None
             return Proposal(failure=("proposer_crash", describe(error)))
 
-    def _brief(self, e: Experiment, proposer: Proposer, slot: int, patience: Patience) -> Brief:
+    def _brief(self, ticket: Ticket, proposer: Proposer, slot: int, patience: Patience) -> Brief:
+        e = self._books.experiment(ticket.n)
         settings, exact = self._books.options.settings, getattr(proposer, "exact", False)
         view = Sight(self._books.history, e.n - self._books.options.lag, exact=exact, seen=self._seen)
         return Brief(
@@ -191,7 +202,7 @@ class Asking:
             escalation=e.escalation,
             lay_out=lambda folder: self._books.options.left(self._books.experiment(e.parents[0]), folder / "parent"),
             changed=self._changed(e),
-            trial=self._trials.of(e, patience, exact=exact),
+            trial=self._trials.of(lambda: self._books.experiment(ticket.n), patience, exact=exact),
         )
 
     def _changed(self, e: Experiment) -> Mapping[str, tuple[bytes | None, bytes | None]]:
@@ -201,8 +212,8 @@ class Asking:
         books, keep = self._books, self._books.experiment(e.parents[-1])
         return books.parts.workspace.changed(books.candidate(keep.stands_on), books.candidate(keep.n))
 
-    def _say(self, n: int, slot: int) -> Callable[[str], None]:
-        return lambda words: self._books.watch("said", {"n": n, "slot": slot, "words": words})
+    def _say(self, ticket: Ticket, slot: int) -> Callable[[str], None]:
+        return lambda words: self._books.watch("said", {"n": ticket.n, "slot": slot, "words": words})
 
     def _named(self, content: Edits | State | None) -> tuple[str, ...]:
         return self._books.options.named(content) if isinstance(content, Mapping) else ()

@@ -55,6 +55,26 @@ def scope_of(task: Task) -> Scope:
     return Scope(tuple(task.task.editable), (*task.task.frozen, *private.globs(task)), own)
 
 
+def parts_of(task: Task, prefix: str) -> frozenset[str]:
+    """`[task] paths` from the repository's top; the task's own folder whole, where none leads into it.
+
+    Raises:
+        SetupError: one leads out of the repository, or an editable file is in none of them.
+    """
+    parts = {os.path.normpath(prefix + path) for path in task.task.paths}
+    for path in parts:
+        if path.startswith("..") or path == ".":
+            raise SetupError(f"[task] paths names {path!r}, expected folders inside the repository")
+    here = prefix.rstrip("/")
+    if parts and here and not any(f"{p}/".startswith(prefix) or prefix.startswith(f"{p}/") for p in parts):
+        parts.add(here)
+    for name in scope_of(task).literals if parts else ():
+        folder = os.path.dirname(prefix + name)
+        if folder and not any(f"{folder}/".startswith(f"{p}/") or f"{p}/".startswith(f"{folder}/") for p in parts):
+            raise SetupError(f"[task] editable names {name}, which is in none of [task] paths: add its folder there")
+    return frozenset(parts)
+
+
 class Assembly:
     """Builds the parts of one session.
 
@@ -210,7 +230,7 @@ class Assembly:
             run=self.run.run,
             base=self.run.base,
             cache=cache,
-            parts=self._parts(prefix),
+            parts=parts_of(self.task, prefix),
             decoys=self.decoys,
             private=self._private(cache),
             options=TreeOptions(
@@ -241,25 +261,6 @@ class Assembly:
             repository.close()
         pins = private.pins(self.run.ruler_text)
         return private.resolve(task, self.paths.project, self.location.prefix, files, pins=pins)
-
-    def _parts(self, prefix: str) -> frozenset[str]:
-        """`[task] paths` from the repository's top; the task's own folder whole, where none leads into it.
-
-        Raises:
-            SetupError: one leads out of the repository, or an editable file is in none of them.
-        """
-        parts = {os.path.normpath(prefix + path) for path in self.task.task.paths}
-        for path in parts:
-            if path.startswith("..") or path == ".":
-                raise SetupError(f"[task] paths names {path!r}, expected folders inside the repository")
-        here = prefix.rstrip("/")
-        if parts and here and not any(f"{p}/".startswith(prefix) or prefix.startswith(f"{p}/") for p in parts):
-            parts.add(here)
-        for name in scope_of(self.task).literals if parts else ():
-            folder = os.path.dirname(prefix + name)
-            if folder and not any(f"{folder}/".startswith(f"{p}/") or f"{p}/".startswith(f"{folder}/") for p in parts):
-                raise SetupError(f"[task] editable names {name}, which is in none of [task] paths: add its folder there")
-        return frozenset(parts)
 
     def _setup(self, supervisor: Supervisor, readonly: Sequence[Path]) -> SetUp:
         """The set-up as evaluation slots call it: with the user's HOME on the base; as an evaluation on a candidate's files."""

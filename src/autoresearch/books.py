@@ -106,6 +106,7 @@ class Options:
         quota_waits_s: the first and the longest wait for a model that cannot be had, where it does not say how long.
         trials: a folder in which paid proposers are tried out.
         errand: what this session is for, if it is not for going on.
+        serves: it proposes nothing of its own, and tries what others offer; it ends `linger_s` after the last of them.
         rebaseline: measure baseline and incumbent again and go on with those numbers.
         brief: renders a prompt; `left` copies what an experiment's evaluations left into a folder of a proposer.
         texts: takes over the owner's words as they are on disk; gives their hashes, and in words what could not be read.
@@ -143,8 +144,10 @@ class Options:
     brief: Callable[[Brief], str] = field(default=lambda brief: "")
     left: Callable[[Experiment, Path], None] = field(default=lambda e, folder: None)
     texts: Callable[[], tuple[Mapping[str, str], str]] = field(default=lambda: ({}, ""))
-    poll_s: float = 0.1
+    poll_s: float = 0.025
     errand: Errand | None = None
+    serves: bool = False
+    linger_s: float = 0.0
     rebaseline: bool = False
     gate: SetOrder | None = None
     held_out: SetOrder | None = None

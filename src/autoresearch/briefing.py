@@ -9,11 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from autoresearch import git
 from autoresearch.brief import Renderer, Sources, Texts, Told, template_of
 from autoresearch.contracts import Brief
 from autoresearch.errors import DiskFault, TaskError
 from autoresearch.history import History
+from autoresearch.ledger import MemoryLedger
 from autoresearch.paths import RunPaths
+from autoresearch.records import Event, RunRecord
 from autoresearch.taskfile import FILE, Task
 from autoresearch.taskfile.load import parse
 from autoresearch.taskfile.schema import Proposer as Table
@@ -142,7 +145,7 @@ class Briefing:
             return
         for notice in told.notices:
             brief.say(notice)
-        folder = self._names.experiment(brief.n)
+        folder = self._names.experiment(experiments[brief.n].drafted_as)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / PROMPT).write_text(told.text, encoding="utf-8")
@@ -156,6 +159,29 @@ class Briefing:
             texts = self.words.refresh()
         refused, self.words.refused = self.words.refused, ""
         return hashes(texts, put), refused
+
+
+def stand_in(folder: Path, task: Task, location: git.Location, run: RunRecord | None = None) -> History:
+    """A run that has its baseline, with a number that nobody measured: for what is told before there is one.
+
+    Args:
+        run: the one that has none yet; without it one from the last commit.
+    """
+    if run is None:
+        head = git.run("rev-parse", "--verify", "HEAD^{commit}", cwd=folder).decode().strip()
+        run = RunRecord("new", task.task.name, task.metric.name, task.metric.direction, task.metric.unit, head)
+    tree = git.run(f"--git-dir={location.git_dir}", "rev-parse", f"{run.base}^{{tree}}").decode().strip()
+    known = ("task", "metric", "direction", "unit", "base", "seed", "lag", "acceptance", "python", "project")
+    ledger = MemoryLedger()
+    ledger.append(
+        run.run,
+        Event("run_started", None, {key: getattr(run, key) for key in known} | {"ruler": "", "ruler_text": {}}),
+        Event("asked", 0, {"parents": [], "operation": "baseline"}),
+        Event("proposed", 0, {"description": "baseline"}),
+        Event("frozen", 0, {"tree": tree, "commit": run.base}),
+        Event("decided", 0, {"verdict": "keep", "reason": "baseline", "words": "", "value": 0.0}),
+    )
+    return ledger.history(run.run)
 
 
 def counts(told: Told) -> dict[str, Any]:

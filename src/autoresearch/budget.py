@@ -153,6 +153,17 @@ class Spending:
             return Ending("session", f"{counted(budget.session_experiments, 'experiment')} of this session made")
         return self.money_spent() or self.may_measure() or self.out_of_time()
 
+    def may_try(self, waiting: int = 0) -> Ending | None:
+        """Why no further change that somebody offers may be tried, or None; a session's number of experiments is no matter.
+
+        Args:
+            waiting: offers whose turn has not come yet.
+        """
+        budget = self.budget
+        if budget.experiments is not None and self._experiments() + waiting >= budget.experiments:
+            return Ending("experiments", f"{counted(budget.experiments, 'experiment')} made")
+        return self.money_spent() or self.may_measure() or self.out_of_time()
+
     # -- money and tokens -------------------------------------------------------------------------------------------
 
     def money_spent(self, next_usd: float = 0.0, *, final: bool = False) -> Ending | None:

@@ -351,6 +351,7 @@ def _install(ledger: SqliteLedger, names: RunPaths, folder: Path, rows: list[Cha
         if not (names.experiments / logs.name).exists():
             os.replace(logs, names.experiments / logs.name)
     events = [Event(e.kind, e.n, e.body, e.attempt, e.at) for e in rows[known:]]
+    ledger.own(names.run)
     ledger.append(names.run, *events, Event("note", None, {"what": "imported", "head": rows[-1].hash}), durable=True)
     if all(e.hash != rows[-1].hash for e in ledger.events(names.run)):  # the same bytes give the same chain
         raise AutoresearchError(f"run {names.run} did not come out as it was written")

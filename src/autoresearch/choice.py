@@ -42,6 +42,7 @@ class Wish:
         order: kind and details of what the session is for alone: an order to the run, or `validate`.
         detached: works in the background.
         proposer, model: who proposes in this session, in place of the task's own.
+        serves: nobody proposes in this session: it tries what other processes offer, until nothing came for `linger_s`.
     """
 
     name: str | None = None
@@ -65,6 +66,13 @@ class Wish:
     amount: Callable[[str, float, float], float] | None = None
     proposer: str = ""
     model: str = ""
+    serves: bool = False
+    linger_s: float = 0.0
+
+    @property
+    def proposes(self) -> bool:
+        """Whether the session asks for proposals of its own."""
+        return self.order is None and not self.serves
 
 
 def with_proposer(task: Task, wish: Wish) -> Task:

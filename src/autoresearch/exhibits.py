@@ -12,11 +12,13 @@ from pathlib import Path
 from autoresearch import git, private
 from autoresearch.brief import Exhibit, Trees
 from autoresearch.errors import DiskFault, RepositoryError
+from autoresearch.masking import mask_of
 from autoresearch.paths import RunPaths
 from autoresearch.records import Experiment, RunRecord
+from autoresearch.skill import block
 from autoresearch.taskfile import Task
 from autoresearch.taskfile.scope import matches
-from autoresearch.tripwires import read_plain
+from autoresearch.tripwires import Decoys, read_plain
 
 GUIDES = ("AGENTS.md", "CLAUDE.md")
 MOST_LOG, MOST_TEXT, MOST_DIFF, MOST_GUIDE = 64_000, 32_000, 64_000, 256_000  # bytes
@@ -129,7 +131,17 @@ class Files:
         row = git.run(self._git, "ls-tree", "-z", "--full-tree", self._base, "--", path, cwd=Path("/")).decode()
         if not row.startswith("100"):
             return ""
-        return git.run(self._git, "cat-file", "blob", row.split()[2])[:MOST_GUIDE].decode("utf-8", "replace")
+        whole = git.run(self._git, "cat-file", "blob", row.split()[2])
+        return block.without(whole)[:MOST_GUIDE].decode("utf-8", "replace")  # that one is for whoever drives
+
+
+def cover_of(task: Task, names: RunPaths, baseline: float | None) -> Callable[[str], str]:
+    """Covers values that nobody may see, for who only looks at a run: variables of the task's, and the run's decoys."""
+    mask = mask_of(task.evaluate.env)
+    if not names.decoys.is_file():
+        return mask.cover
+    decoys = Decoys(names.decoys.read_bytes(), task.metric.direction, lambda: baseline)
+    return lambda text: decoys.cover(mask.cover(text))
 
 
 def _is_told(path: Path) -> bool:

@@ -93,7 +93,7 @@ def _proposals(histories: Iterable[History]) -> Iterable[Experiment]:
     """All that were made, the newest first; what was tried again was proposed before."""
     for history in histories:
         for e in reversed(history.experiments[1:]):
-            if e.stage != "asked" and e.origin is None:
+            if e.stage != "asked" and e.origin is None and e.job is None:
                 yield e
 
 

@@ -13,34 +13,18 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from autoresearch import errands, guards, preflight
+from autoresearch import errands, guards, offers, preflight
 from autoresearch.admission import Admission
-from autoresearch.asking import Asking
+from autoresearch.asking import Asking, Ticket
 from autoresearch.baseline import Baseline
 from autoresearch.bench import Bench, fault_ending
 from autoresearch.books import Books, Ended, Options, Parts, Watch
 from autoresearch.budget import Budget, Ending
 from autoresearch.comeback import Comeback
 from autoresearch.drafting import Drafting, refusal
-from autoresearch.errors import (
-    DiskFault,
-    Exhausted,
-    RunnerLost,
-    SetupError,
-    as_fault,
-    ungroup,
-)
-from autoresearch.records import (
-    Event,
-    Experiment,
-    Gain,
-    Kind,
-    Measure,
-    Plan,
-    Request,
-    Step,
-    Verdict,
-)
+from autoresearch.errors import DiskFault, Exhausted, RunnerLost, SetupError, as_fault, ungroup
+from autoresearch.offers import Offers
+from autoresearch.records import Event, Experiment, Gain, Kind, Measure, Plan, Request, Step, Verdict
 from autoresearch.text import one_line
 from autoresearch.upkeep import Upkeep
 
@@ -50,6 +34,9 @@ def _asked(plan: Plan) -> dict[str, Any]:
     body = {"parents": list(plan.parents), "operation": plan.operation, "proposer": plan.proposer}
     body |= {"mutation": plan.mutation, "escalation": plan.escalation}
     return {key: value for key, value in body.items() if value or key == "parents"}
+
+
+IDLE = Ending("idle", "nothing more was offered to be tried")
 
 
 class Loop:
@@ -64,11 +51,17 @@ class Loop:
         self.baseline = Baseline(self.books, self.bench)
         self.parts, self.options, self.history = parts, options, self.books.history
         self.asking, self.drafting = Asking(self.books, self.bench), Drafting(self.books)
+        self.offers = Offers(self.books, self.bench)
+        self._tickets: dict[int, Ticket] = {}
+        self._probing: set[int] = set()  # requests
+        self._offered = anyio.Event()
         self._ready: dict[int, anyio.Event] = {}
         self._passed: dict[int, anyio.Event] = {}
         self._ending: Ending | None = None
         self._finishing = False
+        self._ends_for_all = False  # a person stopped it: who waits for it waits no more
         self._wall: Ending | None = None  # met while proposing: what was proposed before still comes to its verdict
+        self._tasks: anyio.abc.TaskGroup | None = None  # where experiments are worked on
         self._scope: anyio.CancelScope | None = None
         self._work: anyio.CancelScope | None = None
         self._is_final = False  # the experiments are at their end
@@ -117,20 +110,24 @@ class Loop:
             await self.upkeep.after(self.history.decided)  # a killed session may not have come to its end
         self._ending = await self._until_end()
         self.upkeep.take_out()  # a wall may have come before an order was carried out
-        if self.options.errand is None:
+        goes_on = self.options.errand is not None or self._ending == IDLE
+        if not goes_on:
             await self.upkeep.last_checks()
         self._is_final = True
-        return None if self.options.errand else await self.upkeep.at_end()
+        return None if goes_on else await self.upkeep.at_end()
 
     def _is_over(self) -> bool:
         """Whether there is nothing to compare with the incumbent: a finished run that was called again."""
         history, agenda = self.history, self.history.agenda
+        if self.options.serves:
+            return not agenda.offered and self.books.spending.may_try() is not None
         is_open = history.decided + 1 < len(history.experiments) or agenda.wanted or agenda.rejected
         return not is_open and (self._enough() or self.books.spending.may_ask()) is not None
 
     def _will_propose(self) -> bool:
         """Whether this session has a proposal to ask for."""
-        if self.options.errand is not None or self.books.spending.money_spent() is not None:
+        is_other = self.options.errand is not None or self.options.serves
+        if is_other or self.books.spending.money_spent() is not None:
             return False
         is_open = any(e.stage == "asked" for e in self.history.experiments[self.history.decided + 1 :] if e.n)
         return is_open or not self.history.line or (self._enough() or self.books.spending.may_ask()) is None
@@ -155,22 +152,36 @@ class Loop:
 
     async def _experiments(self) -> Ending:  # type: ignore[return]  # the group does not swallow
         async with anyio.create_task_group() as tasks:
-            for n in range(self.history.decided + 1, len(self.history.experiments)):
-                self._start(tasks, n)  # a killed session left it open
+            for n in self._left_open():
+                self._start(tasks, n)
+            self._tasks = tasks
             while True:
                 self.upkeep.take_out()
-                ending = self._ask_ahead(tasks)
+                self._take_offers()
+                ending = self._ask_ahead(tasks) or self._enough()
                 n = self.history.decided + 1
-                if n == len(self.history.experiments):
+                if n not in self._ready:
                     assert ending is not None
+                    if ending == IDLE and await self._more():
+                        continue
+                    self._tasks = None
                     return ending
                 await self._ready[n].wait()
                 if self._wall is not None and self.books.experiment(n).stage == "asked":
                     tasks.cancel_scope.cancel()
+                    self._tasks = None
                     return self._wall
                 await self._decide(n)
+                self.offers.answer(n)
                 await self.upkeep.after(n)
                 self._forget(n)
+
+    def _left_open(self) -> list[int]:
+        """Experiments that a killed session left open, without those that this one has nobody to propose for."""
+        found = self.history.experiments[self.history.decided + 1 :]
+        asked = [e.n for e in found if e.stage == "asked"]
+        left = asked[len(self.history.agenda.wanted) :] if self.options.serves else []
+        return [e.n for e in found if e.n not in left]
 
     def stop(self, ending: Ending) -> None:
         """End at once: nothing new, what runs is killed, open experiments stay open."""
@@ -181,7 +192,55 @@ class Loop:
     def finish(self) -> None:
         """Ask for nothing new, let what runs come to its verdict, validate, end; a proposer that is waited for stays open."""
         self._finishing = True
+        self._offered.set()
         self.asking.quota.stop(Ending("stopped", "stopped after the experiments under way"))
+
+    # -- what others offer ------------------------------------------------------------------------------------------
+
+    def _take_offers(self) -> None:
+        """Give what was offered its turn: before every proposal that is still being written."""
+        assert self._tasks is not None
+        for offer in self.history.agenda.offered if self.options.errand is None else ():
+            n, new = self.offers.take(offer)
+            ticket = self._tickets.pop(n, None)
+            if new is not None and ticket is not None:
+                ticket.n, self._tickets[new] = new, ticket
+                self._ready[new], self._passed[new] = anyio.Event(), anyio.Event()
+            self._start(self._tasks, n)
+
+    async def _more(self) -> bool:
+        """Wait for something to do; False if nothing came. What waits is not charged."""
+        with self.books.spending.waiting(), anyio.move_on_after(self.options.linger_s):
+            while not self._has_work():
+                self._offered = anyio.Event()
+                await self._offered.wait()
+        return bool(self._probing) or self._has_work()
+
+    def _has_work(self) -> bool:
+        agenda = self.history.agenda
+        return bool(self._finishing or agenda.offered or agenda.wanted) or self.history.decided + 1 in self._ready
+
+    async def _probe(self, request: Request) -> None:
+        """Try out what is offered, beside the experiments."""
+        try:
+            await self.offers.probe(request)
+        finally:
+            self._probing.discard(request.id)
+            self._offered.set()
+
+    def _hear_offer(self, request: Request) -> None:
+        if self.options.errand is not None or self.offers.settle(request):
+            return
+        if self.offers.over(request, self._at_target()) or self._finishing or self._ending is not None or self._is_final:
+            return  # what is not taken down is the next session's
+        if request.kind == offers.TRY:
+            self.offers.note(request)
+            if self._tasks is not None:
+                self._take_offers()
+        elif self._tasks is not None and request.id not in self._probing:
+            self._probing.add(request.id)
+            self._tasks.start_soon(self._probe, request)
+        self._offered.set()
 
     # -- asking and preparing: ahead of the decisions ---------------------------------------------------------------
 
@@ -203,7 +262,10 @@ class Loop:
             return self._wall
         if self.options.errand is not None:
             return self.options.errand.after
-        target, value = self.options.target, self.history.incumbent.value
+        return self._at_target() or (self.books.spending.may_try() or IDLE if self.options.serves else None)
+
+    def _at_target(self) -> Ending | None:
+        target, value = self.options.target, self.history.incumbent.value if self.history.line else None
         sign = self.options.settings.sign()
         if target is not None and value is not None and sign * value >= sign * target:
             return Ending("target", f"target {target:g} reached with {value:g}")
@@ -215,17 +277,20 @@ class Loop:
         if self._finishing or self._wall is not None or self.books.spending.may_measure() is not None:
             return False
         open_ = self.history.experiments[self.history.decided + 1 :]
-        return len(self.history.agenda.wanted) > sum(e.stage == "asked" for e in open_)
+        return len(self.history.agenda.wanted) > sum(e.stage == "asked" and e.n in self._tickets for e in open_)
 
     def _start(self, tasks: anyio.abc.TaskGroup, n: int) -> None:
-        self._ready[n], self._passed[n] = anyio.Event(), anyio.Event()
-        tasks.start_soon(self._prepare, n)
+        self._ready.setdefault(n, anyio.Event())
+        self._passed.setdefault(n, anyio.Event())
+        ticket = self._tickets[n] = Ticket(n)
+        tasks.start_soon(self._prepare, ticket)
 
-    async def _prepare(self, n: int) -> None:
+    async def _prepare(self, ticket: Ticket) -> None:
         """Propose, freeze (in the order of numbers, so that duplicates are the same every time), measure once."""
         try:
-            if self.books.experiment(n).stage == "asked" and not self.drafting.again(n):
-                await self._propose(n)
+            if self.books.experiment(ticket.n).stage == "asked" and not self.drafting.again(ticket.n):
+                await self._propose(ticket)
+            n = ticket.n  # it stays from here on
             if n - 1 in self._passed:
                 await self._passed[n - 1].wait()
             e = self.books.experiment(n)
@@ -239,14 +304,14 @@ class Loop:
         except Exhausted as exhausted:
             self._wall = Ending("exhausted", str(exhausted) or "nothing left to propose")
         except Ended as ended:
-            if self.books.experiment(n).stage != "asked":
+            if self.books.experiment(ticket.n).stage != "asked":
                 raise
             self._wall = ended.ending
         finally:
-            self._passed[n].set()
-            self._ready[n].set()
+            self._passed[ticket.n].set()
+            self._ready[ticket.n].set()
 
-    async def _propose(self, n: int) -> None:
+    async def _propose(self, ticket: Ticket) -> None:
         """Have it proposed by whoever is asked; by another of the mix where that one has nothing left.
 
         Raises:
@@ -254,8 +319,9 @@ class Loop:
         """
         while True:
             try:
-                return await self.asking.propose(n)
+                return await self.asking.propose(ticket)
             except Exhausted as exhausted:
+                n = ticket.n
                 e = self.books.experiment(n)
                 if len(self.parts.mix) + len(self.parts.reserve) < 2:
                     raise
@@ -328,6 +394,7 @@ class Loop:
     def _forget(self, n: int) -> None:
         self._ready.pop(n, None)
         self._passed.pop(n - 1, None)
+        self._tickets.pop(n, None)
         self.drafting.refused.pop(n, None)
         self.books.forget(n)
 
@@ -344,22 +411,41 @@ class Loop:
         if gain is not None:
             validated = {"validated": asdict(gain), "validated_of": self.history.line[-1]}
         try:
+            if self.options.serves and ending.code:
+                self.offers.withdraw()
             self.books.append(Event("run_stopped", None, body | spent | validated), durable=True)
+            self._tell(ending)
         except DiskFault:
             pass  # the disk is what ended it; the ledger is consistent without this line
+
+    def _tell(self, ending: Ending) -> None:
+        """Answer who still waits, where no other process could do better: a person stopped the run, or it cannot go on."""
+        if not self._ends_for_all and not (self.options.serves and ending.code):
+            return
+        details = {"stopped": True} if self._ends_for_all else {}
+        for request in self.parts.ledger.requests(self.options.run):
+            if request.kind in (offers.TRY, offers.PROBE):
+                self.offers.refuse(request.id, ending.words, **details)
 
     async def _hear_requests(self) -> None:
         """Answer other processes between two steps."""
         while True:
             for request in self.parts.ledger.requests(self.options.run):
-                self._answer(request)
+                if request.kind in (offers.TRY, offers.PROBE):
+                    self._hear_offer(request)
+                else:
+                    self._answer(request)
             await anyio.sleep(self.options.poll_s)
 
     def _answer(self, request: Request) -> None:
         if request.kind == "stop":
             self.books.append(errands.recorded(request))
             self.parts.ledger.answer(request.id, {"ok": True, "words": "stopping"})
+            self._ends_for_all = True
             return self.finish() if request.body.get("finish") else self.stop(Ending("stopped", "stopped on request"))
+        if request.kind == offers.LEAVE:
+            self.parts.ledger.answer(request.id, {"ok": self.options.serves, "words": "another process goes on with it"})
+            return self.stop(IDLE) if self.options.serves else None
         try:
             event, words = errands.order(self.history, request.kind, request.body)
         except SetupError as error:

@@ -42,6 +42,11 @@ class ProjectPaths:
         """Where a run that is imported is looked at before it is taken."""
         return self.folder / ".incoming"
 
+    @property
+    def views(self) -> Path:
+        """In the cache: the store from which trees are entered."""
+        return self.run(".entered").cache
+
     def run(self, run: str) -> RunPaths:
         return RunPaths(self, run)
 
@@ -91,6 +96,11 @@ class RunPaths:
         return self.folder / "run.log"
 
     @property
+    def head(self) -> Path:
+        """How far the run's owner has written its chain of events."""
+        return self.folder / "chain.head"
+
+    @property
     def decoys(self) -> Path:
         """The secret from which this run's decoys follow."""
         return self.folder / "decoys.key"
@@ -103,6 +113,11 @@ class RunPaths:
         return self.experiments / f"{n:06d}"
 
     @property
+    def trees(self) -> Path:
+        """Trees that were entered, each in a folder by its number."""
+        return self.folder / "trees"
+
+    @property
     def cache(self) -> Path:
         """Trees, scratch folders and our own git folder of this run; free to delete when nothing runs."""
         return cache_root() / project_key(self.project.project) / self.run
@@ -110,6 +125,48 @@ class RunPaths:
     @property
     def cache_lock(self) -> Path:
         return self.cache / CACHE_LOCK
+
+
+@dataclass(frozen=True, slots=True)
+class TreePaths:
+    """The names of one tree that was entered.
+
+    Attributes:
+        folder: what is recorded of the tree, and in `root` the tree itself.
+    """
+
+    folder: Path
+
+    @classmethod
+    def around(cls, start: Path) -> TreePaths | None:
+        """The entered tree that a folder lies in."""
+        here = start.resolve()
+        for root in (here, *here.parents):
+            trees = root.parent.parent
+            if root.name == "tree" and trees.name == "trees" and trees.parent.parent.name == ".autoresearch":
+                return cls(root.parent)
+        return None
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "tree"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "place.json"
+
+    @property
+    def laid(self) -> Path:
+        """What was laid out, and how it looked."""
+        return self.folder / "laid.json"
+
+    @property
+    def project(self) -> Path:
+        return self.folder.parents[3]
+
+    @property
+    def run(self) -> str:
+        return self.folder.parents[1].name
 
 
 def cache_root() -> Path:

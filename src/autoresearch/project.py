@@ -10,7 +10,7 @@ from autoresearch import git
 from autoresearch.contracts import Ledger
 from autoresearch.errors import RepositoryError, SetupError, UnknownName
 from autoresearch.ledger import SqliteLedger
-from autoresearch.paths import ProjectPaths
+from autoresearch.paths import ProjectPaths, TreePaths
 from autoresearch.records import RunRecord
 from autoresearch.taskfile import FILE
 from autoresearch.workspace import survey
@@ -35,9 +35,13 @@ class Project:
     def find(cls, start: Path) -> Project:
         """The project around a folder: the nearest one upwards with a task file or a ledger.
 
+        Of a tree that was entered it is the one that the tree was made for.
+
         Raises:
             SetupError: there is none.
         """
+        if (tree := TreePaths.around(start)) is not None:
+            return cls(tree.project)
         for folder in (start.resolve(), *start.resolve().parents):
             if (folder / FILE).is_file() or (folder / ".autoresearch" / "ledger.db").is_file():
                 return cls(folder)
@@ -53,7 +57,7 @@ class Project:
             raise SetupError(f"no run in {self.folder} yet: start one with `autoresearch run`")
         if not read_only:
             self.paths.make()
-        return SqliteLedger(self.paths.ledger, read_only=read_only)
+        return SqliteLedger(self.paths.ledger, read_only=read_only, heads=lambda run: self.paths.run(run).head)
 
     def pick(self, ledger: Ledger, name: str | None) -> RunRecord:
         """The run of that name, or the newest.

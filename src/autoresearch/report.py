@@ -152,6 +152,7 @@ def experiment_row(e: Experiment, history: History, *, held_out: bool = False) -
         "lines": e.lines,
         "files": list(e.files),
         "origin": e.origin,
+        "job": e.job,
         "gain": gain_of(e, history) if e.decided else None,
         "validated": asdict(validated) if validated else None,
         "rolled_back": e.rolled_back,

@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 
-from autoresearch import consent, git, machine, payers, proposers
+from autoresearch import anchors, consent, git, machine, offers, payers, proposers
 from autoresearch.acceptance import final
 from autoresearch.agenda import Wall
 from autoresearch.assembly import Assembly, proposing, refuse_inputs, scope_of, wanted
@@ -90,6 +90,7 @@ class Session:
             names = project.paths.run(self.run.run)
             opened.enter_context(OwnerLock(names.lock, self.run.run))
             opened.enter_context(OwnerLock(names.cache_lock, self.run.run))  # `clean` leaves the trees alone
+            self.notices += anchors.own(self.ledger, self.location, self.run.run)
             self._answer_late_requests()
             if self.is_new and any(r.run == self.run.run for r in self.ledger.runs()):
                 raise SetupError(f"run {self.run.run} exists already: another session started it meanwhile")
@@ -123,7 +124,7 @@ class Session:
         self._wall: Wall | None = None
         self.forecast = Forecast(None, None, 0, 0)
         self._made_before = max(0, self.history.decided)
-        if self.wish.order is not None:
+        if not self.wish.proposes:
             return
         paths, location = self.project.paths, self.location
         self.logins = payers.logins(self.task, paths, self.wish.confirm)
@@ -195,6 +196,8 @@ class Session:
         rows = self.ledger.events(self.run.run) if waiting else ()
         heard = {e.body.get("request") for e in rows if e.kind == "requested"}
         for request in waiting:
+            if request.kind in (offers.TRY, offers.PROBE):
+                continue  # the loop hears them
             late = {"ok": True, "words": "it was taken down"}
             missed = {"ok": False, "words": "nobody worked on the run any more"}
             self.ledger.answer(request.id, late if request.id in heard else missed)
@@ -234,7 +237,7 @@ class Session:
     def _record_restart(self) -> None:
         wish, python = self.wish, self._python_here()
         due = self._surroundings.due(self.history, wish.refresh_after_s)
-        body = {"errand": wish.order[0]} if wish.order is not None else {}
+        body = {"errand": wish.order[0]} if wish.order is not None else {"errand": offers.TRY} if wish.serves else {}
         if python != self.run.python:
             body["python"] = python
             due.append(f"python: {self.run.python} → {python}")
@@ -250,8 +253,9 @@ class Session:
         self._record_texts()
         if python != sys.executable:
             self.notices.append(f"python is the one the run was started with: {python}")
-        self._notice_checkout()
-        wall = _RAISE.get(self.before.stop_reason) if wish.order is None and not self._choice.is_raised(self.before) else None
+        if not wish.serves:
+            self._notice_checkout()
+        wall = _RAISE.get(self.before.stop_reason) if wish.proposes and not self._choice.is_raised(self.before) else None
         if wall is not None:
             words = f"raise {wall} in {FILE} to go on with it, or start another with --new"
             self.notices.append(f"the run is finished ({self.before.stop_words}): {words}")
@@ -380,7 +384,7 @@ class Session:
         Raises:
             SetupError: he does not.
         """
-        for table in proposing(self.task).values() if self.wish.order is None else ():
+        for table in proposing(self.task).values() if self.wish.proposes else ():
             if table.sandbox == "none" or not found.kind:
                 why = found.words if table.sandbox != "none" else "[proposer] sandbox is none"
                 consent.ask(self.project.paths, table.kind, why, self.wish.confirm)
@@ -403,6 +407,7 @@ class Session:
         measured = self.measured.readouts if self.measured else {}
         settings = replace(options.settings, reach=self.budget().reach())
         options = replace(options, settings=settings, rebaseline=self.wish.rebaseline, measured=measured)
+        options = replace(options, serves=self.wish.serves, linger_s=self.wish.linger_s)
         if self.wish.order is None:
             return parts, options
         last = Ending(self.before.stop_reason or "stopped", self.before.stop_words or "stopped")

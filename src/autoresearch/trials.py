@@ -10,7 +10,9 @@ import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from random import Random
+from typing import Any
 
 from autoresearch import guards
 from autoresearch.bench import Bench
@@ -37,27 +39,44 @@ class Trials:
     def __init__(self, books: Books, bench: Bench) -> None:
         self._books, self._bench = books, bench
 
-    def of(self, e: Experiment, patience: Patience, *, exact: bool) -> Try | None:
+    def of(self, current: Callable[[], Experiment], patience: Patience, *, exact: bool) -> Try | None:
         """What tries out the proposal for an experiment; None where there are no files to try.
 
         Args:
+            current: the experiment as it is now; its number may become another one meanwhile.
             patience: the proposer's limit of time, which stands still meanwhile.
             exact: the proposer may see values as they are measured.
         """
         if self._books.options.folder is None:
             return None
-        return _Attempt(self._books, self._bench, e, patience, exact=exact).attempt
+        return _Attempt(self._books, self._bench, current, patience, exact=exact).attempt
+
+    async def probe(self, job: int, parent: Experiment, draft: Draft, what: str) -> Trial:
+        """Try out what a draft holds for whoever asked by a request: no experiment has to do with it.
+
+        Raises:
+            Ended: the disk or the runner failed.
+        """
+        return await _Probe(self._books, self._bench, job, parent).attempt(draft, what)
 
 
 class _Attempt:
     """The trials of one attempt at a proposal: what was tried counts from there on, so that a killed one is done the same."""
 
-    def __init__(self, books: Books, bench: Bench, e: Experiment, patience: Patience, *, exact: bool) -> None:
+    _DECIDES = "this decides the experiment: "
+
+    def __init__(
+        self, books: Books, bench: Bench, current: Callable[[], Experiment], patience: Patience, *, exact: bool
+    ) -> None:
         self._books, self._bench, self._patience = books, bench, patience
-        self._n, self._parent = e.n, e.parents[0]
+        self._current, self._parent = current, current().parents[0]
         self._exact = exact
         self._made = self._whole = 0
         self._known: dict[tuple[str, str], Trial] = {}  # by kind and tree
+
+    @property
+    def _n(self) -> int:
+        return self._current().n
 
     async def attempt(self, draft: Draft, what: str) -> Trial:
         """Try out what the draft holds: `quick` is a build and the quick test, `checks` those and the checks, `all` those,
@@ -71,9 +90,7 @@ class _Attempt:
 
     async def _attempt(self, draft: Draft, what: str) -> Trial:
         books = self._books
-        if (failure := books.experiment(self._n).failure) is not None:
-            return Trial(False, f"the proposal is {failure[0]} already: {failure[1]}", tried=False)
-        if words := self._used_up(what):
+        if words := self._refused() or self._used_up(what):
             return Trial(False, words, tried=False)
         try:
             edits = draft.peek()
@@ -89,8 +106,20 @@ class _Attempt:
         self._whole += what == "all"
         trial = await self._run(draft, candidate, what)
         self._known[what, candidate.tree] = trial
-        books.note(self._n, "trial", of=what, number=self._made, passed=trial.passed, words=one_line(trial.words, 300))
+        self._note("trial", of=what, number=self._made, passed=trial.passed, words=one_line(trial.words, 300))
         return trial
+
+    def _refused(self) -> str:
+        failure = self._books.experiment(self._n).failure
+        return "" if failure is None else f"the proposal is {failure[0]} already: {failure[1]}"
+
+    def _note(self, what: str, **details: Any) -> None:
+        self._books.note(self._n, what, **details)
+
+    def _folder(self) -> Path:
+        folder = self._books.folder(self._current().drafted_as)
+        assert folder is not None
+        return folder / f"trial-{self._made}"
 
     def _used_up(self, what: str) -> str:
         """Why there is no further trial, `` if there is."""
@@ -122,8 +151,8 @@ class _Attempt:
             if order.kind == "quick" and order.command == self._books.options.quick:
                 self._bench.passed[self._n] = candidate.tree if report.outcome is Outcome.OK else ""
             if report.outcome is Outcome.TAMPERING:
-                self._books.note(self._n, "tampered", words=one_line(report.words, 500))
-                return Trial(False, f"this decides the experiment: invalid: tampering: {report.words}")
+                self._note("tampered", words=one_line(report.words, 500))
+                return Trial(False, f"{self._DECIDES}invalid: tampering: {report.words}")
             name = f"check {check.name}" if check is not None else _NAMES[order.label]
             if report.outcome is not Outcome.OK:
                 name = "" if report.outcome is Outcome.BUILD else f"{name} failed: "
@@ -135,9 +164,7 @@ class _Attempt:
 
     def _orders(self, what: str) -> list[tuple[Order, CheckOrder | None]]:
         options, n = self._books.options, self._n
-        folder = self._books.folder(n)
-        assert folder is not None
-        folder, limit_s = folder / f"trial-{self._made}", self._bench.timeout_s()
+        folder, limit_s = self._folder(), self._bench.timeout_s()
         made = Order(n, 0, 1, "quick", options.quick, folder, limit_s, "quick", trial=True)
         found: list[tuple[Order, CheckOrder | None]] = [(made, None)] if options.quick else []
         if not options.quick and what == "quick" and options.build:
@@ -185,3 +212,24 @@ class _Attempt:
             return f"{self._rounded(value):.12g}" if same else found[0]
 
         return _NUMBER.sub(said, text)
+
+
+class _Probe(_Attempt):
+    """One trial of what is no experiment's: it has a folder of its own, and decides nothing."""
+
+    _DECIDES = "tried for a verdict, it would be "
+
+    def __init__(self, books: Books, bench: Bench, job: int, parent: Experiment) -> None:
+        super().__init__(books, bench, lambda: Experiment(-job, (parent.n,)), Patience(math.inf), exact=False)
+        self._job = job
+
+    def _refused(self) -> str:
+        return ""
+
+    def _note(self, what: str, **details: Any) -> None:
+        self._books.note(None, "probe", job=self._job, **details)
+
+    def _folder(self) -> Path:
+        folder = self._books.folder(0)
+        assert folder is not None
+        return folder.parent / f"probe-{self._job}"

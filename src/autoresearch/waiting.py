@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from random import Random
+from typing import Protocol
 
 import anyio
 
@@ -22,6 +23,10 @@ from autoresearch.text import one_line, show_clock
 LONGEST_S = 24 * 3600.0  # of an outage that nobody knows the end of, in a run without a wall of time
 _LATER = (0.02, 120.0)  # past a reset that was told, a share of the time until then: not all of the world at once
 _LOOK_S = 5.0  # the clock may have been put forward, or the machine asleep
+
+
+class _Numbered(Protocol):
+    n: int
 
 
 class Quota:
@@ -47,14 +52,17 @@ class Quota:
         wait = self._books.history.agenda.waits.get(name)
         return wait is not None and wait.until > self._clock()
 
-    async def who(self, n: int) -> str:
-        """The proposer that answers for experiment n: the one that was asked, or its fallback; waits until there is one.
+    async def who(self, ticket: _Numbered) -> str:
+        """The proposer that answers for an experiment: the one that was asked, or its fallback; waits until there is one.
+
+        Args:
+            ticket: has the experiment's number, which may become another one meanwhile.
 
         Raises:
             Ended: it would be waited for longer than there is time, or the session is to end.
         """
         while True:
-            asked = self.name(self._books.experiment(n).asked)
+            asked = self.name(self._books.experiment(ticket.n).asked)
             name, wait = self._next(asked)
             if wait is None:
                 self._say_instead(asked, name)

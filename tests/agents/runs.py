@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,43 +50,31 @@ def node() -> int:
     return int(told.strip().removeprefix("v").split(".")[0])
 
 
-class Run:
-    """One project, one server, one run called `one`.
+class Scene:
+    """One project with its user's HOME, and one server.
 
     Args:
         top: an empty folder, or one that is to be.
-        table: further lines of `[proposer]`, `evaluate` of that table, `task` of the rest of the task file.
-        files: further ones of the project; `home` of the user's HOME.
         alone: in a network with nothing but loopback; needs root.
     """
 
-    def __init__(
-        self,
-        top: Path,
-        program: str,
-        script: Mapping[str, Any],
-        *,
-        table: str = "",
-        task: str = "",
-        evaluate: str = "",
-        experiments: int = 1,
-        files: Mapping[str, str] | None = None,
-        home: Mapping[str, str] | None = None,
-        alone: bool = False,
-    ) -> None:
+    name: str | None = None  # of the run; None is the newest
+
+    def __init__(self, top: Path, program: str, script: Mapping[str, Any], *, alone: bool = False) -> None:
         need(program)
         self.top, self.program, self.folder = top, program, top / "project"
         self.server = ModelServer(top / "server", script, alone=alone)
-        words = {"kind": program, "model": MODELS[program], "table": table, "experiments": experiments, "task": task}
-        words["evaluate"] = evaluate
-        text = _TASK.format(url="http://127.0.0.1:9", **words)
-        self._lay_out({"knob.txt": "10\n", "evaluate.py": _EVALUATE, "autoresearch.toml": text, **(files or {})})
-        _write(top / "home", home or {})
-        (self.folder / "autoresearch.toml").write_text(_TASK.format(url=self.url, **words))  # where trees are equal
         self._printed = top / "printed"
 
+    @staticmethod
+    def _write(folder: Path, files: Mapping[str, str]) -> None:
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
     def _lay_out(self, files: Mapping[str, str]) -> None:
-        _write(self.folder, files)
+        self._write(self.folder, files)
         git(self.folder, "init", "-q", "-b", "main")
         git(self.folder, "add", "-A")
         git(self.folder, "commit", "-q", "-m", "start")
@@ -105,13 +93,81 @@ class Run:
         env |= {"AUTORESEARCH_LOCKS": str(self.top / "locks"), "PATH": f"{PROGRAMS}:{env['PATH']}", "SCRIPTED_KEY": KEY}
         return env | {"HTTPS_PROXY": self.server.url, "HTTP_PROXY": self.server.url, "NO_PROXY": "127.0.0.1,localhost"}
 
+    def _start(self, argv: Sequence[str], *, words: str | None = None) -> subprocess.Popen[str]:
+        """A process in the project's folder, in the background; what it prints is kept.
+
+        Args:
+            words: standard input.
+        """
+        given = self.top / "words"
+        given.write_text(words or "")
+        with self._printed.open("a") as out, given.open() as standard_input:
+            return subprocess.Popen(
+                argv, cwd=self.folder, env=self.env, stdin=standard_input, stdout=out, stderr=out, text=True
+            )
+
+    @property
+    def printed(self) -> str:
+        return self._printed.read_text() if self._printed.exists() else ""
+
+    @property
+    def history(self) -> History:
+        project = Project(self.folder)
+        ledger = project.ledger(read_only=True)
+        try:
+            return ledger.history(project.pick(ledger, self.name).run)
+        finally:
+            ledger.close()
+
+    def verdicts(self) -> list[tuple[str, str]]:
+        """Verdict and reason of each experiment, without the baseline's; `-` for what is still open."""
+        experiments: list[Experiment] = list(self.history.experiments)[1:]
+        return [(e.verdict.kind.value, e.verdict.reason) if e.verdict else ("-", "") for e in experiments]
+
+    def left_running(self, within_s: float = 5.0) -> list[str]:
+        """Command lines of processes that have to do with this project, once they had some time to go."""
+        return wait_for(lambda: not strays(self.top), within_s) or list(strays(self.top).values())
+
+    def close(self) -> None:
+        self.server.kill()
+
+
+class Run(Scene):
+    """One project, one server, one run called `one`.
+
+    Args:
+        top: an empty folder, or one that is to be.
+        table: further lines of `[proposer]`, `evaluate` of that table, `task` of the rest of the task file.
+        files: further ones of the project; `home` of the user's HOME.
+    """
+
+    name = "one"
+
+    def __init__(
+        self,
+        top: Path,
+        program: str,
+        script: Mapping[str, Any],
+        *,
+        table: str = "",
+        task: str = "",
+        evaluate: str = "",
+        experiments: int = 1,
+        files: Mapping[str, str] | None = None,
+        home: Mapping[str, str] | None = None,
+        alone: bool = False,
+    ) -> None:
+        super().__init__(top, program, script, alone=alone)
+        words = {"kind": program, "model": MODELS[program], "table": table, "experiments": experiments, "task": task}
+        words["evaluate"] = evaluate
+        text = _TASK.format(url="http://127.0.0.1:9", **words)
+        self._lay_out({"knob.txt": "10\n", "evaluate.py": _EVALUATE, "autoresearch.toml": text, **(files or {})})
+        self._write(top / "home", home or {})
+        (self.folder / "autoresearch.toml").write_text(_TASK.format(url=self.url, **words))  # where trees are equal
+
     def start(self, *args: str) -> subprocess.Popen[str]:
         """`autoresearch run`, in the background."""
-        argv = [*self.server.inside, sys.executable, "-m", "autoresearch", "run", "one", "--yes", *args]
-        with self._printed.open("a") as out:
-            return subprocess.Popen(
-                argv, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, text=True
-            )
+        return self._start([*self.server.inside, sys.executable, "-m", "autoresearch", "run", "one", "--yes", *args])
 
     def run(self, *args: str, limit_s: float = 600) -> int:
         """`autoresearch run` to its end; gives its exit code."""
@@ -122,48 +178,17 @@ class Run:
             process.kill()
             process.wait()
 
-    @property
-    def printed(self) -> str:
-        return self._printed.read_text() if self._printed.exists() else ""
 
-    @property
-    def history(self) -> History:
-        ledger = Project(self.folder).ledger(read_only=True)
-        try:
-            return ledger.history("one")
-        finally:
-            ledger.close()
-
-    def verdicts(self) -> list[tuple[str, str]]:
-        """Verdict and reason of each experiment, without the baseline's; `-` for what is still open."""
-        experiments: list[Experiment] = list(self.history.experiments)[1:]
-        return [(e.verdict.kind.value, e.verdict.reason) if e.verdict else ("-", "") for e in experiments]
-
-    def left_running(self, within_s: float = 5.0) -> list[str]:
-        """Command lines of processes that have to do with this run, once they had some time to go."""
-        return wait_for(lambda: not strays(self.top), within_s) or strays(self.top)
-
-    def close(self) -> None:
-        self.server.kill()
-
-
-def _write(folder: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
-def strays(top: Path) -> list[str]:
-    """Processes with a folder's path in their environment, but for this one and the server."""
-    found = []
+def strays(top: Path) -> dict[int, str]:
+    """Command lines of processes with a folder's path in their environment, but for this one and the server; by their ids."""
+    found = {}
     for place in Path("/proc").glob("[0-9]*"):
         try:
             environ, words = (place / "environ").read_bytes(), (place / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(place.name) != os.getpid() and f"{top}/cache".encode() in environ:
-            found.append(words.replace(b"\0", b" ").decode(errors="replace"))
+        if int(place.name) != os.getpid() and f"{top}/".encode() in environ:
+            found[int(place.name)] = words.replace(b"\0", b" ").decode(errors="replace")
     return found
 
 

@@ -17,6 +17,8 @@ Step = dict[str, Any]
 PATTERN = r"^# Experiment (\d+) of"
 USAGE = {"input": 1000, "cached": 200, "output": 50}
 """Tokens of one answer where the script says nothing else."""
+SERVER = "autoresearch"
+"""By which name programs know our MCP server."""
 
 
 def say(text: str, **usage: int) -> Step:
@@ -38,6 +40,21 @@ def shell(command: str) -> Step:
 def call(tool: str, **args: Any) -> Step:
     """The call of a tool by its name, with these arguments and no other, whether it is offered or not."""
     return {"call": [tool, args]}
+
+
+def call_tool(tool: str, **args: Any) -> Step:
+    """The call of a tool of our MCP server, by whatever name the program shows it under."""
+    return {"served": [tool, args]}
+
+
+def settle() -> Step:
+    """Ask `wait` for a job's verdict again and again, for as long as the result before says that it is under way."""
+    return {"settle": True}
+
+
+def obey(pattern: str) -> Step:
+    """Run the command that the result before has in its words; the first that fits."""
+    return {"obey": pattern}
 
 
 def refuse(words: str) -> Step:
@@ -174,17 +191,27 @@ def decide(asked: Asked, told: Mapping[str, Any], given: Mapping[str, int]) -> t
         return "aside", 0, Answer("a title")
     session, turn = find_session(asked, told)
     steps = told["sessions"].get(session, told["otherwise"])
-    at = 0
+    at = calls = 0
+    found = False
     for index, step in enumerate(steps):
         if "fail" in step:
             key = f"{session}/{index}"
             if at == turn and (step["times"] is None or given.get(key, 0) < step["times"]):
                 return session, turn, Failure(step["fail"], step.get("retry_after_s"), step.get("words", ""), key)
             continue
-        answers = list(_answers(step, asked.tools, turn))
+        match step:
+            case {"served": [tool, args]}:
+                answers, found = list(_served(asked.tools, tool, args, find=not found)), True
+            case {"settle": _}:
+                answers = list(_settle(asked, calls))
+            case {"obey": pattern}:
+                answers = [_obey(asked, calls, pattern)]
+            case _:
+                answers = list(_answers(step, asked.tools, turn))
         if turn < at + len(answers) or "loop" in step:
             return session, turn, answers[min(turn - at, len(answers) - 1)]
         at += len(answers)
+        calls += sum(answer.tool is not None for answer in answers)
     return session, turn, Answer("done")
 
 
@@ -212,10 +239,39 @@ _EDIT = ("Edit", "edit", "replace", "edit_file")
 _WRITE = ("Write", "write", "write_file")
 _SHELL = ("Bash", "bash", "run_shell_command", "exec_command", "shell_command", "shell")
 _READS_FIRST = ("Edit", "edit")
+_UNDER_WAY = r"autoresearch wait (\d+)"  # what a reply says without a verdict; also what `wait` has to be asked for
 
 
 def _pick(tools: Sequence[Tool], names: Sequence[str]) -> Tool | None:
     return next((tool for name in names for tool in tools if tool.name == name), None)
+
+
+def _served(tools: Sequence[Tool], name: str, args: Mapping[str, Any], *, find: bool = False) -> Iterator[Answer]:
+    """A tool of our MCP server; where a program hides such tools they are looked for once."""
+    names = (f"mcp__{SERVER}__{name}", f"mcp_{SERVER}_{name}", f"{SERVER}_{name}")
+    inside = (tool for tool in tools if tool.namespace == f"mcp__{SERVER}" and tool.name == name)
+    found, search, code = _pick(tools, names) or next(inside, None), _pick(tools, ("tool_search",)), _pick(tools, ("exec",))
+    if found is None and code is not None and code.custom:  # models that write JavaScript
+        yield Answer(tool=code, args=f"text(await tools.{names[0]}({_json(args)}));\n")
+        return
+    if search is not None and find:
+        yield Answer(tool=search, args={"query": f"{SERVER} {name}", "limit": 20})
+    yield Answer(tool=found, args=args) if found is not None else Answer(f"there is no tool {name} of {SERVER}")
+
+
+def _settle(asked: Asked, calls: int) -> Iterator[Answer]:
+    """One more `wait` for each result in a row that says of a job that it is under way, from that of the last call on."""
+    for result in asked.results[max(0, calls - 1) :]:
+        if (found := re.search(_UNDER_WAY, result)) is None:
+            return
+        answer = next(_served(asked.tools, "wait", {"job": int(found[1])}))
+        yield answer if answer.tool else _shell(asked.tools, f"{found[0]} --max 45s")
+
+
+def _obey(asked: Asked, calls: int, pattern: str) -> Answer:
+    text = asked.results[calls - 1] if 0 < calls <= len(asked.results) else ""
+    found = re.search(pattern, text.replace('\\"', '"'))
+    return _shell(asked.tools, found[0]) if found else Answer(f"there is no {pattern} in {text}")
 
 
 def _edit(tools: Sequence[Tool], path: str, old: str, new: str) -> Iterator[Answer]:

@@ -159,7 +159,8 @@ class Responses:
                 count.user(_text(item.get("content")))
             elif kind == "message":
                 system.append(_text(item.get("content")))
-        later = [t for item in items if item.get("type") == "additional_tools" for t in item.get("tools", [])]
+        shown = ("additional_tools", "tool_search_output")
+        later = [t for item in items if item.get("type") in shown for t in item.get("tools", [])]
         tools = [tool for t in [*(body.get("tools") or []), *later] for tool in _tools(t)]
         shape = (body.get("text") or {}).get("format") or {}
         return Asked(
@@ -181,6 +182,8 @@ class Responses:
             return {"type": "message", "id": _id("msg"), "role": "assistant", "status": "completed", "content": content}
         call = {"call_id": _id("call"), "name": answer.tool.name, "status": "completed"}
         call |= {"namespace": answer.tool.namespace} if answer.tool.namespace else {}
+        if answer.tool.name == "tool_search":
+            return {"type": "tool_search_call", "execution": "client", "arguments": answer.args, **call}
         if answer.tool.custom:
             return {"type": "custom_tool_call", "id": _id("ctc"), "input": answer.args, **call}
         return {"type": "function_call", "id": _id("fc"), "arguments": json.dumps(answer.args), **call}
@@ -220,7 +223,7 @@ class Responses:
 
     @staticmethod
     def _deltas(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        where = {"item_id": item["id"], "output_index": 0}
+        where = {"item_id": item.get("id", ""), "output_index": 0}
         if item["type"] == "message":
             text, where = item["content"][0]["text"], where | {"content_index": 0}
             part = {"type": "output_text", "text": "", "annotations": []}

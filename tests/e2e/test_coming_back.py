@@ -102,7 +102,8 @@ def test_overview_names_the_next_command_in_every_state(knobbed: Toy, slow: Toy,
 
 def test_help_lists_the_commands_in_groups(tmp_path: Path) -> None:
     out = call(tmp_path, "--help", env={**os.environ, "COLUMNS": "100"}).stdout
-    assert re.findall(r"^(\w[\w ]*):$", out, re.MULTILINE)[:6] == ["Options", "Start", "Look", "Steer", "Take home", "Machine"]
+    groups = ["Options", "Start", "Look", "Steer", "Take home", "For agents", "Machine"]
+    assert re.findall(r"^(\w[\w ]*):$", out, re.MULTILINE)[:7] == groups
     assert re.search(r"^Steer:\n(  .*\n)*  validate ", out, re.MULTILINE)
 
 

@@ -25,6 +25,7 @@ FACES = {
     "project",
     "surroundings",
     "bundle",
+    "anchors",
     "assembly",
     "checkup",
     "brief",

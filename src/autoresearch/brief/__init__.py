@@ -11,7 +11,8 @@ from functools import cache
 from typing import Any
 
 from autoresearch.brief import attempts, beside, standing
-from autoresearch.brief.contract import answer, bounds_in_words, contract, question
+from autoresearch.brief.contract import bounds_in_words, contract
+from autoresearch.brief.manner import Manner, sealed
 from autoresearch.brief.parts import BYTES_PER_TOKEN, Choice, Count, Part, Told, tokens_of
 from autoresearch.brief.sources import Exhibit, Nothing, Sources, Texts, Trees
 from autoresearch.brief.template import CUT, FIXED, OWN, Template, default
@@ -24,6 +25,7 @@ from autoresearch.taskfile.schema import Proposer as Table
 
 __all__ = [
     "Exhibit",
+    "Manner",
     "Nothing",
     "Renderer",
     "Sources",
@@ -35,6 +37,7 @@ __all__ = [
     "clean",
     "default",
     "fence",
+    "sealed",
     "template_of",
     "tokens_of",
 ]
@@ -59,6 +62,7 @@ class Renderer:
         tables: the task's proposers by their names in the mix.
         texts: the owner's words as they are now.
         cover: covers values that nobody may see, in whatever is put in.
+        manner: how whoever reads works and answers.
     """
 
     def __init__(
@@ -69,11 +73,12 @@ class Renderer:
         sources: Sources | None = None,
         texts: Callable[[], Texts] | None = None,
         cover: Callable[[str], str] = lambda text: text,
+        manner: Callable[[Task, Brief, Table], Manner] = sealed,
     ) -> None:
         self._task, self._tables = task, tables or {"": task.proposer[0]}
         self._sources = sources or Nothing()
         self._texts = texts or (lambda: Texts(task.instructions_text, task.brief))
-        self._cover = cover
+        self._cover, self._manner = cover, manner
 
     def render(self, brief: Brief) -> Told:
         """The prompt, with what it is made of.
@@ -84,9 +89,11 @@ class Renderer:
         texts = self._texts()
         task = self._task.model_copy(update={"brief": texts.brief, "instructions_text": texts.instructions})
         template = template_of(texts)
-        fixed = {name: self._cover(text) for name, text in self._fixed(task, brief).items()}
-        choice = Choice(self._parts(brief, template.used))
-        return _fitted(template, self._facts(task, brief), fixed, choice, limit=texts.brief.tokens, cover=self._cover)
+        manner = self._manner(task, brief, self._table(brief))
+        fixed = {name: self._cover(text) for name, text in _fixed(task, brief, manner).items()}
+        choice = Choice(self._parts(brief, manner, template.used))
+        facts = self._facts(task, brief) | {"driving": manner.driving}
+        return _fitted(template, facts, fixed, choice, limit=texts.brief.tokens, cover=self._cover)
 
     def _facts(self, task: Task, brief: Brief) -> dict[str, Any]:
         facts = {key: getattr(brief, key) for key in ("n", "metric", "direction", "operation", "mutation", "escalation")}
@@ -95,16 +102,7 @@ class Renderer:
     def _table(self, brief: Brief) -> Table:
         return self._tables.get(brief.proposer, next(iter(self._tables.values())))
 
-    def _fixed(self, task: Task, brief: Brief) -> dict[str, str]:
-        return {
-            "instructions": closed(clean(task.instructions_text).strip()),
-            "contract": contract(task, brief, self._table(brief)),
-            "question": question(task, brief),
-            "answer": answer(brief),
-            "append": closed(clean(task.brief.append).strip()),
-        }
-
-    def _parts(self, brief: Brief, used: Collection[str]) -> list[Part]:
+    def _parts(self, brief: Brief, manner: Manner, used: Collection[str]) -> list[Part]:
         """The parts that the template names and that may be cut, the most important first."""
         view, sources, is_fresh = brief.view, self._sources, brief.escalation == "fresh"
         tried = attempts.Tried.of(view, brief.metric, brief.direction)
@@ -119,18 +117,24 @@ class Renderer:
             "worn": lambda: attempts.worn(tried),
             "guidance": lambda: beside.guidance(sources),
             "log": lambda: beside.log(brief.parent, sources),
-            "exhibits": lambda: beside.exhibits(brief.parent, sources, copied=_is_program(self._table(brief))),
-            "under_way": lambda: standing.under_way(brief),
+            "exhibits": lambda: beside.exhibits(brief.parent, sources, copied=manner.copied),
+            "under_way": lambda: standing.under_way(brief, manner),
             "again": lambda: attempts.again(tried, near()),
             "tried": lambda: attempts.lately(tried),
         }
-        wanted = [name for name in makers if name in used and not (is_fresh and name in TRIED)]
+        silent = (*(TRIED if is_fresh else ()), *(() if manner.measured else ("standing",)))
+        wanted = [name for name in makers if name in used and name not in silent]
         return [makers[name]() for name in wanted]
 
 
-def _is_program(table: Table) -> bool:
-    """Whether it is a program that has a folder for temporary files; the others are called in this process."""
-    return table.kind != "llm" and ":" not in table.kind
+def _fixed(task: Task, brief: Brief, manner: Manner) -> dict[str, str]:
+    return {
+        "instructions": closed(clean(task.instructions_text).strip()),
+        "contract": contract(task, brief, manner),
+        "question": manner.question,
+        "answer": manner.answer,
+        "append": closed(clean(task.brief.append).strip()),
+    }
 
 
 def _fitted(

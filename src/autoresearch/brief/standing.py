@@ -6,6 +6,7 @@ from collections import Counter
 from itertools import pairwise
 
 from autoresearch.brief.attempts import Tried
+from autoresearch.brief.manner import Manner
 from autoresearch.brief.parts import Item, Part
 from autoresearch.contracts import Brief
 from autoresearch.fenced import line
@@ -40,12 +41,21 @@ def _pairs(e: Experiment, tried: Tried) -> str:
     return f"gain {show_number(min(gains))} to {show_number(max(gains))} in {len(gains)} pairs".replace("-", "−")
 
 
-def under_way(brief: Brief) -> Part:
-    """What others propose meanwhile: numbers and kinds of change, which are known when they are asked."""
-    others = [e for e in brief.view.pending if e.n < brief.n]
-    plans = [(e.n, brief.view.plan(e)) for e in others]
-    items = [Item((f"- {n}: on {p.parents[0]}" + (f" [{p.mutation}]" if p.mutation else ""),), place=n) for n, p in plans]
-    return Part("under_way", 0.02, items)
+def under_way(brief: Brief, manner: Manner) -> Part:
+    """What others propose meanwhile: numbers and kinds of change, which are known when they are asked.
+
+    Whoever drives may be told more, since what he is told need not be the same again: what they are about, and what waits.
+    """
+    items = [Item((_beside(e, brief, manner),), place=e.n) for e in brief.view.pending if 0 < e.n < brief.n]
+    items += [Item((f"- {line(row)}",), place=brief.n + i) for i, row in enumerate(manner.queue)]
+    return Part("under_way", 0.05 if manner.driving else 0.02, items)
+
+
+def _beside(e: Experiment, brief: Brief, manner: Manner) -> str:
+    plan = brief.view.plan(e)
+    kind = f" [{plan.mutation}]" if plan.mutation else ""
+    about = f": {line(e.description)}" if manner.driving and e.description else ""
+    return f"- {e.n}: on {plan.parents[0]}{kind}{about}"
 
 
 def summary(tried: Tried) -> Part:

@@ -26,7 +26,7 @@ CUT = (
     *("log", "exhibits"),
 )
 """Parts that are cut to their budget; each is a text, `` where there is nothing to tell."""
-FACTS = ("n", "task", "metric", "direction", "operation", "mutation", "escalation", "parent")
+FACTS = ("n", "task", "metric", "direction", "operation", "mutation", "escalation", "parent", "driving")
 NAMES = (*FACTS, *FIXED, *CUT)
 """All that a template can name."""
 
@@ -67,7 +67,7 @@ class Template:
             TaskError: with the line on which it fails.
         """
         full: dict[str, Any] = dict.fromkeys(NAMES, "x") | {"n": 1, "parent": 0}
-        for values in (full, full | dict.fromkeys((*CUT, "instructions", "append", "mutation", "escalation"), "")):
+        for values in (full, full | dict.fromkeys((*CUT, "instructions", "append", "mutation", "escalation", "driving"), "")):
             self.render(values)
 
     def _place(self, error: BaseException) -> str:

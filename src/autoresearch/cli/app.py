@@ -35,6 +35,8 @@ Build = Annotated[str | None, typer.Option("--build", help="The command that bui
 Copies = Annotated[list[str] | None, typer.Option("--copy", help="What is written to, a fresh copy each time; repeat.")]
 Caches = Annotated[list[str] | None, typer.Option("--cache", help="What is kept between evaluations; repeat.")]
 Env = Annotated[list[str] | None, typer.Option("--env", help="A variable that is passed through; repeat.")]
+Background = Annotated[bool, typer.Option("--background", help="Answer with a job number at once.")]
+AtMost = Annotated[str | None, typer.Option("--max", metavar="TIME", help="Wait no longer than this, as 45s.")]
 HERE = Path()
 
 
@@ -440,6 +442,10 @@ def brief(
     eject: Annotated[
         bool, typer.Option("--eject", help="Write the template into the project, as brief.md.j2 or at the path given.")
     ] = False,
+    driving: Annotated[
+        bool | None,
+        typer.Option("--try/--no-try", help="For who has changes tried: what to know before the next one.", show_default=False),
+    ] = None,
 ) -> None:
     """Print what the next experiment would be told, or what experiment N was; how many tokens its parts have."""
     from autoresearch.cli.brief import eject_template, show_brief
@@ -449,7 +455,7 @@ def brief(
         return eject_template(folder, n)
     if n is not None and not n.isdecimal():
         raise SetupError(f"brief {n}: expected an experiment's number; a run goes by --run {n}")
-    return show_brief(folder, None if n is None else int(n), name, as_json=json)
+    return show_brief(folder, None if n is None else int(n), name, as_json=json, driving=driving)
 
 
 @app.command()
@@ -469,6 +475,73 @@ def export(
     if bundle is not None:
         return export_bundle(folder, name, bundle, limit_mb=limit)
     return export_run(folder, name, kind)
+
+
+@app.command("try")
+def try_(
+    message: Annotated[str, typer.Option("--message", "-m", help="What was changed and why; the first line is its title.")],
+    expect: Annotated[str, typer.Option(metavar="CHANGE", help="By how much the number should change, as -1 %.")] = "",
+    background: Background = False,
+    at_most: AtMost = None,
+    name: Annotated[str | None, typer.Option("--run", help="The run; the newest one if left out.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Start a new run from HEAD.")] = False,
+    folder: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Have the change in the present tree measured and decided; 0 for every verdict, 3 when the budget is spent."""
+    from autoresearch.cli.tries import try_change
+
+    raise typer.Exit(
+        try_change(
+            folder, message, expect=expect, run=name, new=new, background=background, max_s=at_most, as_json=json
+        )
+    )
+
+
+@app.command()
+def wait(
+    job: Annotated[int, typer.Argument(help="The job's number.", min=1)],
+    at_most: AtMost = None,
+    folder: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Wait for what was tried in the background."""
+    from autoresearch.cli.tries import wait_for_job
+
+    raise typer.Exit(wait_for_job(folder, job, max_s=at_most, as_json=json))
+
+
+@app.command()
+def probe(
+    what: Annotated[str, typer.Argument(metavar="[quick|checks|all]", help="How much of the task is run.")] = "quick",
+    background: Background = False,
+    at_most: AtMost = None,
+    name: Annotated[str | None, typer.Option("--run", help="The run; the newest one if left out.")] = None,
+    folder: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Run the quick test on the change in the present tree, without a verdict; 0 passed, 1 failed, 2 not tried."""
+    from autoresearch.cli.tries import probe_change
+
+    raise typer.Exit(probe_change(folder, what, run=name, background=background, max_s=at_most, as_json=json))
+
+
+@app.command()
+def mcp(
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="CLIENT", help="Print what to write where: claude, codex, gemini or opencode."),
+    ] = None,
+    name: Annotated[str | None, typer.Option("--run", help="The run; the newest unfinished or a new one if left out.")] = None,
+    enter: Annotated[bool, typer.Option("--enter", help="Let the agent work in a tree of its own.")] = False,
+    folder: Folder = HERE,
+) -> None:
+    """Serve an agent with tools: brief, try, wait, status, history, show, idea. Agents start it themselves."""
+    from autoresearch.cli.mcp import print_config, serve_tools
+
+    if config is not None:
+        return print_config(config, folder, name, enter=enter)
+    raise typer.Exit(serve_tools(folder, name, enter=enter))
 
 
 @app.command("import")
@@ -505,3 +578,58 @@ def doctor(json: Json = False) -> None:
     from autoresearch.cli.doctor import examine_machine
 
     examine_machine(as_json=json)
+
+
+skill = typer.Typer(help="Teach your agent to drive: a page for it to read.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(skill, name="skill")
+For = Annotated[
+    list[str] | None,
+    typer.Option("--for", metavar="AGENT", help="claude, codex, gemini, opencode, pi or agents-md; repeat for more."),
+]
+ForUser = Annotated[bool, typer.Option("--user", help="For all your projects: in your home.")]
+ForProject = Annotated[bool, typer.Option("--project", help="For this project: in its folder.")]
+
+
+@skill.command("install")
+def skill_install(
+    agents: For = None,
+    user: ForUser = False,
+    project: ForProject = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that was changed, or is another's.")] = False,
+    folder: Folder = HERE,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Write the page where these agents look."""
+    from autoresearch.cli.skill import install_skill, level_of
+
+    level = level_of(user=user, project=project)
+    install_skill(folder, agents or (), level=level, force=force, yes=yes, as_json=json)
+
+
+@skill.command("print")
+def skill_print(
+    agent: Annotated[str | None, typer.Option("--for", metavar="AGENT", help="As this agent finds it.")] = None,
+    json: Json = False,
+) -> None:
+    """Show the page."""
+    from autoresearch.cli.skill import print_skill
+
+    print_skill(agent, as_json=json)
+
+
+@skill.command("remove")
+def skill_remove(
+    agents: For = None,
+    user: ForUser = False,
+    project: ForProject = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove a file that was changed as well.")] = False,
+    folder: Folder = HERE,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Take away what was installed, for all agents if none is named."""
+    from autoresearch.cli.skill import level_of, remove_skill
+
+    level = level_of(user=user, project=project)
+    remove_skill(folder, agents or (), level=level, force=force, yes=yes, as_json=json)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from autoresearch import errands, lock
+from autoresearch import anchors, errands, git, lock
+from autoresearch.agenda import Idea
 from autoresearch.choice import Wish
 from autoresearch.cli.start import Flags, work
 from autoresearch.errors import SetupError
@@ -49,7 +50,8 @@ def validate_run(folder: Path, name: str | None, *, pairs: int | None, as_json: 
 def order_run(folder: Path, name: str | None, kind: str, details: Mapping[str, Any], *, as_json: bool) -> int:
     """Revive, reject or approve experiments: by the owner that works on the run, else by this process."""
     project, run = _pick(folder, name)
-    if lock.owner(project.paths.run(run).lock) and _ask_owner(project, run, kind, details):
+    if lock.owner(project.paths.run(run).lock) and (words := _ask_owner(project, run, kind, details)) is not None:
+        _print(*words)
         return 0
     return _own(project, run, kind, details, as_json=as_json)
 
@@ -73,8 +75,8 @@ def _last(history: History) -> list[str]:
     return [*(["the comparison is not finished: it goes on with the next `validate`"] if agenda.comparison else []), *lines]
 
 
-def _ask_owner(project: Project, run: str, kind: str, details: Mapping[str, Any]) -> bool:
-    """Ask the process that works on a run; False if it ended without having heard."""
+def _ask_owner(project: Project, run: str, kind: str, details: Mapping[str, Any]) -> list[str] | None:
+    """Ask the process that works on a run; gives what it said, None if it ended without having heard."""
     ledger = project.ledger()
     try:
         request = ledger.request(run, kind, details)
@@ -87,14 +89,13 @@ def _ask_owner(project: Project, run: str, kind: str, details: Mapping[str, Any]
             elif time.monotonic() - gone_at > 0.5:
                 heard = any(e.kind == "requested" and e.body.get("request") == request for e in ledger.events(run))
                 ledger.answer(request, {"ok": heard, "words": "the run ended"})
-                return heard
+                return [] if heard else None
             time.sleep(0.05)
     finally:
         ledger.close()
     if not answer["ok"]:
         raise SetupError(str(answer["words"]))
-    _print(f"run {run}: {answer['words']}")
-    return True
+    return [f"run {run}: {answer['words']}"]
 
 
 # -- ideas --------------------------------------------------------------------------------------------------------------
@@ -107,15 +108,21 @@ def give_idea(folder: Path, name: str | None, text: str | None, *, done: int | N
         _list_ideas(project, run, as_json=as_json)
         return
     kind, details = ("idea", {"text": text}) if done is None else ("idea_done", {"idea": done})
-    if lock.owner(project.paths.run(run).lock) and _ask_owner(project, run, kind, details):
-        return
+    _print(*record_idea(project, run, kind, details))
+
+
+def record_idea(project: Project, run: str, kind: str, details: Mapping[str, Any]) -> list[str]:
+    """Let the run's owner record an idea or that one is done, or do it where nobody is alive; gives what to tell."""
+    if lock.owner(project.paths.run(run).lock) and (words := _ask_owner(project, run, kind, details)) is not None:
+        return words
     with OwnerLock(project.paths.run(run).lock, run):
         ledger = project.ledger()
-        event, words = errands.order(ledger.history(run), kind, details)
+        anchors.own(ledger, git.locate(project.folder), run)
+        event, said = errands.order(ledger.history(run), kind, details)
         assert event is not None
         ledger.append(run, event, durable=True)
         ledger.close()
-    _print(f"run {run}: {words}")
+    return [f"run {run}: {said}"]
 
 
 def _list_ideas(project: Project, run: str, *, as_json: bool) -> None:
@@ -125,8 +132,11 @@ def _list_ideas(project: Project, run: str, *, as_json: bool) -> None:
     if as_json:
         _print(json.dumps([asdict(idea) for idea in ideas], ensure_ascii=False))
     else:
-        lines = [f"{idea.number:>3} {'done' if idea.done else 'open'}  {idea.text}" for idea in ideas]
-        _print(*(lines or ['no ideas yet: autoresearch idea "a line for proposers"']))
+        _print(*(idea_lines(ideas) or ['no ideas yet: autoresearch idea "a line for proposers"']))
+
+
+def idea_lines(ideas: Sequence[Idea]) -> list[str]:
+    return [f"{idea.number:>3} {'done' if idea.done else 'open'}  {idea.text}" for idea in ideas]
 
 
 # -- a run in one file -------------------------------------------------------------------------------------------------

@@ -16,39 +16,51 @@ from autoresearch.brief import Nothing, default, tokens_of
 from autoresearch.briefing import COUNTS, PROMPT, Briefing, Words, counts
 from autoresearch.checkup.mend import literal, set_key, write
 from autoresearch.contracts import Brief
+from autoresearch.driving.briefs import brief_for
+from autoresearch.driving.places import find
 from autoresearch.errors import SetupError, TaskError
-from autoresearch.exhibits import Files
+from autoresearch.exhibits import Files, cover_of
 from autoresearch.history import History
-from autoresearch.masking import mask_of
 from autoresearch.paths import RunPaths
 from autoresearch.project import Project
 from autoresearch.records import Allowance, Experiment, Plan
 from autoresearch.sight import Sight
 from autoresearch.taskfile import FILE, Task, load
 from autoresearch.taskfile.schema import Proposer as Table
-from autoresearch.tripwires import Decoys
 
 DEFAULT = "brief.md.j2"
 _SILENT = ("knobs",)
 
 
-def show_brief(folder: Path, n: int | None, name: str | None, *, as_json: bool) -> None:
-    """Print a prompt; its parts with their tokens go to standard error, or into the JSON object."""
-    project = Project.find(folder)
+def show_brief(folder: Path, n: int | None, name: str | None, *, as_json: bool, driving: bool | None = None) -> None:
+    """Print a prompt; its parts with their tokens go to standard error, or into the JSON object.
+
+    Args:
+        driving: it is for who has change after change tried; None decides by the place, a tree that was entered being such.
+    """
+    place = find(folder)
+    if driving and n is not None:
+        raise SetupError(f"brief {n} --try: what experiment {n} was told is printed without --try, what to know now without {n}")
+    if driving is None:
+        driving = n is None and place.tree is not None
+    body = brief_for(place, name).body if driving else _body(place.project, n, name or place.run)
+    if as_json:
+        sys.stdout.write(json.dumps(body, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write(body["text"])
+        sys.stderr.write("\n".join(_table(body)) + "\n")
+
+
+def _body(project: Project, n: int | None, name: str | None) -> dict[str, Any]:
     if not project.paths.ledger.is_file():
         told = "`autoresearch run --dry-run` prints what the first experiment would be told"
         raise SetupError(f"no run in {project.folder} yet: {told}")
     ledger = project.ledger(read_only=True)
     try:
         history = ledger.history(project.pick(ledger, name).run)
-        body = _next(project, history) if n is None else _told(project, history, n)
+        return _next(project, history) if n is None else _told(project, history, n)
     finally:
         ledger.close()
-    if as_json:
-        sys.stdout.write(json.dumps(body, ensure_ascii=False) + "\n")
-    else:
-        sys.stdout.write(body["text"])
-        sys.stderr.write("\n".join(_table(body)) + "\n")
 
 
 def _facts(history: History, n: int, plan: Plan) -> dict[str, Any]:
@@ -113,12 +125,9 @@ def _next(project: Project, history: History) -> dict[str, Any]:
 def briefing(project: Project, task: Task, history: History) -> Briefing:
     """As a session has it, without anything that would be written."""
     assert history.run is not None
-    names, mask, location = project.paths.run(history.run.run), mask_of(task.evaluate.env), git.locate(project.folder)
-    cover = mask.cover
-    if names.decoys.is_file():
-        baseline = history.experiments[0].verdict
-        decoys = Decoys(names.decoys.read_bytes(), task.metric.direction, lambda: baseline.value if baseline else None)
-        cover = lambda text: decoys.cover(mask.cover(text))  # noqa: E731
+    names, location = project.paths.run(history.run.run), git.locate(project.folder)
+    baseline = history.experiments[0].verdict
+    cover = cover_of(task, names, baseline.value if baseline else None)
     sources = Nothing() if location is None else Files(location, task, history.run, names, cover)
     words, tables = Words(project.folder, task), proposing(task)
     return Briefing(task, words, names, tables=tables, sources=sources, cover=cover, history=lambda: history)
@@ -158,8 +167,10 @@ def _stored(names: RunPaths, e: Experiment) -> tuple[str, dict[str, Any]]:
     Raises:
         SetupError: the experiment was told nothing, or its files are gone.
     """
-    folder = names.experiment(e.n)
+    folder = names.experiment(e.drafted_as)
     try:
+        if e.job is not None:
+            raise FileNotFoundError(PROMPT)  # what lies there was told to the proposal that it went before
         text = (folder / PROMPT).read_text(encoding="utf-8")
         return text, _with_more(text, json.loads((folder / COUNTS).read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -196,9 +207,10 @@ def eject_template(folder: Path, path: str | None) -> None:
     Raises:
         SetupError: there is no task file, the path leads out of the project, or the file is there already.
     """
-    project = Project.find(folder)
+    place = find(folder)
+    project, start = place.project, place.project.folder if place.tree is not None else folder
     task = load(project.folder)
-    target = Path(os.path.normpath((folder / path).absolute() if path else project.folder / DEFAULT))
+    target = Path(os.path.normpath((start / path).absolute() if path else project.folder / DEFAULT))
     if not target.is_relative_to(project.folder):
         raise SetupError(f"{target} is not in the project's folder {project.folder}: expected a path inside it")
     inside = target.relative_to(project.folder).as_posix()

@@ -12,6 +12,7 @@ from typing import Any
 
 from autoresearch import git, payers, proposers
 from autoresearch.assembly import Assembly, mixed, proposing
+from autoresearch.briefing import stand_in
 from autoresearch.choice import Choice, Wish, budget_of, with_proposer
 from autoresearch.cli.brief import briefing, next_brief
 from autoresearch.cli.start import Flags, wish_of
@@ -21,10 +22,7 @@ from autoresearch.history import History
 from autoresearch.ledger import MemoryLedger
 from autoresearch.payers import Payer
 from autoresearch.project import Project
-from autoresearch.records import Event, RunRecord
 from autoresearch.taskfile import Task, load
-
-_NEW = "new"
 
 
 def show_proposals(folder: Path, flags: Flags) -> None:
@@ -49,7 +47,7 @@ def _look(project: Project, wish: Wish, task: Task) -> dict[str, Any]:
         run = Choice(project, wish, task, ledger, location).going_on()
         histories = [ledger.history(run.run) if run is not None else History()]
         histories += payers.others(ledger, run.run if run is not None else "")
-        history = histories[0] if histories[0].line else _stand_in(project, task, location)
+        history = histories[0] if histories[0].line else stand_in(project.folder, task, location)
         assert history.run is not None
         logins, missing = payers.seen_logins(task, project.paths)
         everyone = payers.payers(Assembly(project.paths, location, task, history.run, ledger, logins=logins), logins)
@@ -59,26 +57,6 @@ def _look(project: Project, wish: Wish, task: Task) -> dict[str, Any]:
         )
     finally:
         ledger.close()
-
-
-def _stand_in(project: Project, task: Task, location: git.Location) -> History:
-    """A run that has its baseline, with a number that nobody measured."""
-    head = git.run("rev-parse", "--verify", "HEAD^{commit}", cwd=project.folder).decode().strip()
-    tree = git.run(f"--git-dir={location.git_dir}", "rev-parse", f"{head}^{{tree}}").decode().strip()
-    run = RunRecord(_NEW, task.task.name, task.metric.name, task.metric.direction, task.metric.unit, head)
-    known = ("task", "metric", "direction", "unit", "base", "seed", "lag", "acceptance", "python", "project")
-    ledger, values = MemoryLedger(), {task.metric.name: 0.0}
-    measured = {"of": 0, "arm": "candidate", "index": 0, "seed": 0, "phase": "baseline", "outcome": "ok", "values": values}
-    ledger.append(
-        _NEW,
-        Event("run_started", None, {key: getattr(run, key) for key in known} | {"ruler": "", "ruler_text": {}}),
-        Event("asked", 0, {"parents": [], "operation": "baseline"}),
-        Event("proposed", 0, {"description": "baseline"}),
-        Event("frozen", 0, {"tree": tree, "commit": head}),
-        Event("measured", 0, measured),
-        Event("decided", 0, {"verdict": "keep", "reason": "baseline", "words": "", "value": 0.0}),
-    )
-    return ledger.history(_NEW)
 
 
 def _money(task: Task, wish: Wish, everyone: Sequence[Payer], histories: Sequence[History]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ GROUPS = {
     "Look": ("status", "log", "show", "diff", "plot", "report"),
     "Steer": ("stop", "idea", "brief", "revive", "reject", "approve", "validate"),
     "Take home": ("export", "import"),
+    "For agents": ("try", "wait", "probe", "enter", "mcp", "skill"),
     "Machine": ("doctor", "clean", "rm"),
 }
 

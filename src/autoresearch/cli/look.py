@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from autoresearch import git, lock
+from autoresearch import anchors, git, lock
 from autoresearch.agenda import Agenda
 from autoresearch.cli.view import PER_CENT, baseline_line, experiment_line
-from autoresearch.errors import AutoresearchError, OwnedElsewhere, SetupError, UnknownName
+from autoresearch.errors import OwnedElsewhere, SetupError, UnknownName
 from autoresearch.gains import gain_of, pairs
 from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger
@@ -175,29 +175,16 @@ def show_log(folder: Path, name: str | None, *, as_json: bool, limit: int) -> No
 
 
 def verify_chain(folder: Path, name: str | None) -> None:
-    project, ledger, _ = _open(folder, name)
-    for run in [name] if name else [r.run for r in ledger.runs()]:
-        count = ledger.verify(run)
-        problem = _anchors(project, ledger, run)
-        if problem:
-            raise AutoresearchError(problem)
+    project = Project.find(folder)
+    ledger, location = project.ledger(read_only=True), git.locate(project.folder)
+    known = ledger.names()
+    if name is not None and name not in known:
+        raise UnknownName("run", name, known)
+    for run in known if name is None else [name]:
+        count, words = ledger.audit(run)
+        anchors.check(location, ledger.history(run))
         _print(f"run {run}: {count} events, the chain holds, and the keeps on the branch name it")
-
-
-def _anchors(project: Project, ledger: SqliteLedger, run: str) -> str:
-    """Each keep's commit has to name the hash of the event that decided it: an anchor outside the ledger's file."""
-    location = git.locate(project.folder)
-    if location is None:
-        return ""
-    for e in ledger.history(run).experiments:
-        if e.kept and e.n and e.kept_commit:
-            try:
-                text = git.run(f"--git-dir={location.git_dir}", "cat-file", "commit", e.kept_commit).decode("utf-8", "replace")
-            except AutoresearchError:
-                return f"the commit {e.kept_commit[:10]} of experiment {e.n} is not in the repository any more"
-            if f"Ledger: {e.decided_hash}" not in text:
-                return f"commit {e.kept_commit[:10]} of experiment {e.n} names another ledger: one of the two was changed"
-    return ""
+        _print(*([f"run {run}: {words}"] if words else []))
 
 
 def rebuild_views(folder: Path) -> None:
@@ -206,6 +193,8 @@ def rebuild_views(folder: Path) -> None:
         raise SetupError(f"no run in {project.folder} yet: start one with `autoresearch run`")
     ledger = project.ledger()
     _print(f"rebuilt from {ledger.rebuild()} events")
+    for run in ledger.names():
+        ledger.audit(run)
 
 
 def _experiment(ledger: SqliteLedger, run: str, n: int) -> Experiment:
@@ -233,6 +222,8 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
     _print(*_thought_lines(e, ledger.history(run)))
     if e.origin is not None:
         _print(f"the candidate of experiment {e.origin}, tried again")
+    if e.job is not None:
+        _print(f"offered by {e.proposer} as job {e.job}")
     if e.rolled_back:
         _print("taken out again by a roll-back")
     if e.quarantined:
@@ -253,7 +244,7 @@ def show_experiment(folder: Path, name: str | None, n: int, *, as_json: bool) ->
     if e.parents and e.tree:
         _print("", _diff(project, ledger, run, e.stands_on, n).rstrip())
     logs = [names.folder / "experiments" / m.log for m in e.measurements if m.log][-1:]
-    for log in logs or [names.experiment(n) / "agent.log"]:
+    for log in logs or ([names.experiment(e.drafted_as) / "agent.log"] if e.job is None else []):
         if log.is_file():
             tail = log.read_bytes()[-4000:].decode("utf-8", "replace").splitlines()[-20:]
             told = [line for line in tail if not line.startswith('{"') and not line.endswith("}")]  # an agent's events

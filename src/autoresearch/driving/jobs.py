@@ -2,10 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from autoresearch.driving.places import Place
-from autoresearch.driving.replies import Reply
+from autoresearch import lock, private
+from autoresearch.budget import Ending, Spending
+from autoresearch.choice import Choice, Wish, budget_of
+from autoresearch.driving import replies, serving
+from autoresearch.driving.places import Place, Snapshot, follow, snapshot
+from autoresearch.driving.replies import Reply, Where
+from autoresearch.errors import RepositoryError, SetupError
+from autoresearch.history import History
+from autoresearch.ledger import SqliteLedger
+from autoresearch.offers import PROBE, TRY
+from autoresearch.proposers.reply import expected
+from autoresearch.records import Request
+from autoresearch.taskfile import Task, load
+from autoresearch.text import one_line
+from autoresearch.workspace.content import pack, unpack
+
+POLL_S = 0.02
+_GONE_S = 0.3  # without an owner and without an answer: somebody has to take over
+_TELL_S = 1.0
+_ATTEMPTS = 5  # to have an owner for one job, if each of them goes before it has answered
+
+_AGENTS = (
+    ("CLAUDECODE", "claude"),
+    ("CODEX_THREAD_ID", "codex"),
+    ("CODEX_SANDBOX", "codex"),
+    ("CODEX_SANDBOX_NETWORK_DISABLED", "codex"),
+    ("GEMINI_CLI", "gemini"),
+    ("OPENCODE", "opencode"),
+    ("PI_CODING_AGENT", "pi"),
+)
+"""Variables that agent programs set for the commands of their models."""
+
+
+def whoever(environ: Mapping[str, str]) -> str:
+    """Who asks, as far as the environment tells."""
+    return next((name for variable, name in _AGENTS if environ.get(variable)), TRY)
 
 
 class Jobs:
@@ -13,14 +53,25 @@ class Jobs:
 
     Args:
         by: who asks, as `claude`; `` lets it be found out from the environment.
-        run: the run's name; None is the place's, else the newest unfinished one, else a new one.
+        run: the run's name; None is the place's, else the newest under this ruler, else a new one.
+        new: the first request starts a new run.
         say: told what goes on while it is waited for, as that the baseline is measured first.
     """
 
     def __init__(
-        self, place: Place, *, by: str = "", run: str | None = None, say: Callable[[str], None] = lambda words: None
+        self,
+        place: Place,
+        *,
+        by: str = "",
+        run: str | None = None,
+        new: bool = False,
+        say: Callable[[str], None] = lambda words: None,
     ) -> None:
-        raise NotImplementedError
+        self._place, self._by, self._say = place, by or whoever(os.environ), say
+        self._run, self._new = run or place.run, new
+        self._project = place.project
+
+    # -- asking -----------------------------------------------------------------------------------------------------
 
     def offer(self, message: str, *, expect: str = "") -> int:
         """Ask for the place's change to be tried; gives the job's number at once, also where the baseline comes first.
@@ -31,11 +82,95 @@ class Jobs:
         Raises:
             SetupError: the set-up is wrong; nothing was asked.
         """
-        raise NotImplementedError
+        description, _, hypothesis = message.strip().partition("\n")
+        if not description.strip():
+            raise SetupError('no message: say what was changed and why, as autoresearch try -m "a smaller batch: less noise"')
+        change = _expected(expect)
+        body = {"description": one_line(description), "hypothesis": one_line(hypothesis, 500), "by": self._by}
+        return self._leave(TRY, body | ({} if change is None else {"expected": change}))
 
     def probe(self, what: str = "quick") -> int:
         """Ask for the place's change to be tried out without a verdict: `quick`, `checks` or `all`."""
-        raise NotImplementedError
+        return self._leave(PROBE, {"what": what})
+
+    def ensure(self) -> str:
+        """The run that is meant, with an owner that hears requests; starts both where they are not there.
+
+        Raises:
+            SetupError: it cannot be started; says why.
+        """
+        name = self._known()
+        if name is not None and lock.owner(self._project.paths.run(name).lock):
+            return name
+        self._project.paths.make()
+        with _alone(self._project.paths.folder / "start.lock"):
+            name = self._known()  # somebody else may have started it meanwhile
+            if name is not None and lock.owner(self._project.paths.run(name).lock):
+                return name
+            started = serving.start(self._project.folder, name, new=self._new)
+            if started.words or not started.run:
+                raise SetupError(started.words or "the run's owner could not be started")
+            self._run, self._new = started.run, False
+            return started.run
+
+    def _known(self) -> str | None:
+        """The run that is meant, None for one that is to be started.
+
+        Raises:
+            AutoresearchError: there is none of that name, or the ruler has changed since.
+        """
+        if self._run is not None:
+            with self._reading() as ledger:
+                return self._project.pick(ledger, self._run).run
+        if self._new or not self._project.paths.ledger.is_file():
+            return None
+        task = self._task()
+        digest, _ = private.ruler(task, self._project.folder)
+        with self._reading() as ledger:
+            same = [r.run for r in ledger.runs() if r.ruler == digest]
+            if not same and ledger.runs():
+                location = self._project.location(None)
+                Choice(self._project, Wish(), task, ledger, location).going_on()  # an unfinished one has another ruler
+        self._run = same[-1] if same else None
+        return self._run
+
+    def _leave(self, kind: str, body: Mapping[str, Any]) -> int:
+        """Leave a request with what the place holds now."""
+        task, name = self._task(), self._known()
+        if name is None:
+            name = self.ensure()
+            self._say(f"run {name} (new) of {task.task.name}: the baseline is measured first")
+        with self._writing() as ledger:
+            history = ledger.history(name)
+            found = snapshot(self._place, task, history)
+            body = {**body, "parent": found.parent, "content": ledger.put(pack(found.edits)), "where": self._where(found)}
+            job = ledger.request(name, kind, body)
+            if kind == TRY and self._over(task, history) is not None:
+                return job
+            try:
+                self.ensure()
+            except SetupError as error:
+                ledger.answer(job, {"ok": False, "words": str(error)})
+                raise
+        return job
+
+    def _over(self, task: Task, history: History) -> Ending | None:
+        """Why a run can try nothing more, where nobody works on it: it need not be started to say so."""
+        assert history.run is not None
+        if lock.owner(self._project.paths.run(history.run.run).lock) or not history.line:
+            return None
+        ending = Spending(budget_of(task, Wish(), history), history).may_try(len(history.agenda.offered))
+        if ending is None and history.run.stop_reason == "target" and history.run.status == "finished":
+            ending = Ending("target", history.run.stop_words)
+        return ending if ending is not None and ending.status == "finished" else None
+
+    def _where(self, found: Snapshot) -> dict[str, Any]:
+        """What a later answer has to know of the place."""
+        tree = None if self._place.tree is None else str(self._place.tree)
+        body = {"folder": str(self._place.folder), "tree": tree, "paths": found.paths, "new": found.new}
+        return body | {"source": found.source, "notes": found.notes, "run": self._place.run}
+
+    # -- waiting ----------------------------------------------------------------------------------------------------
 
     def wait(self, job: int, max_s: float | None = None) -> Reply:
         """The answer to a job; that it is still under way after `max_s` seconds.
@@ -43,4 +178,155 @@ class Jobs:
         Raises:
             SetupError: there is no such job.
         """
-        raise NotImplementedError
+        until = None if max_s is None else time.monotonic() + max_s
+        request = self._request(job)
+        answer = self._answer(request, until)
+        task = self._task()
+        with self._reading() as ledger:
+            history = ledger.history(request.run)
+            offer = history.agenda.offers.get(job)
+            n = offer.experiment if offer is not None else None
+            if n is not None and history.experiments[n].decided:
+                return self._decided(ledger, history, n, task, request)
+            if answer is None:
+                return replies.running(history, task, job=job)
+            if request.kind == PROBE and answer.get("ok"):
+                return replies.tried_out(answer, job=job)
+            return replies.without_verdict(history, task, job=job, answer=answer)
+
+    def _request(self, job: int) -> Request:
+        with self._reading() as ledger:
+            request = ledger.request_of(job)
+        if request is None or request.kind not in (TRY, PROBE):
+            raise SetupError(f"there is no job {job}: expected a number that `autoresearch try --background` gave")
+        return request
+
+    def _answer(self, request: Request, until: float | None) -> Mapping[str, Any] | None:
+        """Wait for the answer to a request; None when the time is over. Takes over where its owner is gone."""
+        attempts = 0
+        here_at = told_at = time.monotonic()  # when an owner was seen last
+        owner_lock = self._project.paths.run(request.run).lock
+        with self._reading() as ledger:
+            while (answer := ledger.answered(request.id)) is None:
+                now = time.monotonic()
+                if until is not None and now >= until:
+                    return None
+                if now - told_at > _TELL_S:
+                    told_at = now
+                    self._tell(request)
+                if lock.owner(owner_lock):
+                    here_at = now
+                elif now - here_at > _GONE_S:
+                    attempts += 1
+                    self._take_over(request, attempts)
+                    here_at = time.monotonic()
+                time.sleep(POLL_S)
+        return answer
+
+    def _take_over(self, request: Request, attempts: int) -> None:
+        """See to it that somebody works on the run; answers the request where that cannot be."""
+        task = self._task()
+        with self._writing() as ledger:
+            if ledger.answered(request.id) is not None:
+                return
+            history = ledger.history(request.run)
+            noted = request.id in history.agenda.offers
+            ending = self._over(task, history) if request.kind == TRY and not noted else None
+            if ending is not None:
+                ledger.answer(request.id, {"ok": False, "words": ending.words, "over": True, "reason": ending.reason})
+            elif attempts > _ATTEMPTS:
+                words = f"the run's owner ended {_ATTEMPTS} times before it had answered: look at `autoresearch status`"
+                ledger.answer(request.id, {"ok": False, "words": words})
+            else:
+                self._start_again(request, ledger)
+
+    def _start_again(self, request: Request, ledger: SqliteLedger) -> None:
+        mine, self._run = self._run, request.run
+        try:
+            self.ensure()
+        except SetupError as error:
+            ledger.answer(request.id, {"ok": False, "words": str(error)})
+        finally:
+            self._run = mine
+
+    def _tell(self, request: Request) -> None:
+        """Say what goes on, where that changed."""
+        with self._reading() as ledger:
+            words = replies.running(ledger.history(request.run), self._task(), job=request.id).lines
+        if words:
+            self._say(words[0])
+
+    def _decided(self, ledger: SqliteLedger, history: History, n: int, task: Task, request: Request) -> Reply:
+        """The verdict; an entered tree follows it."""
+        told = request.body.get("where")
+        told = told if isinstance(told, Mapping) else {}
+        where = _shown(told)
+        reply = replies.decided(history, n, task, job=request.id, where=where)
+        if not where.entered:
+            return reply
+        place = Place(self._project, Path(str(told["folder"])), told.get("run"), Path(str(told["tree"])))
+        edits = unpack(ledger.get(str(request.body["content"])))
+        tried = Snapshot(int(request.body["parent"]), edits, where.paths, where.new, where.source, where.notes)
+        words = follow(place, task, history, tried)
+        return Reply((*reply.lines, words) if words else reply.lines, {**reply.body, "tree": words}, reply.code)
+
+    # -- the ledger -------------------------------------------------------------------------------------------------
+
+    def _task(self) -> Task:
+        return load(self._project.folder)
+
+    @contextmanager
+    def _reading(self) -> Iterator[SqliteLedger]:
+        ledger = self._project.ledger(read_only=True)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[SqliteLedger]:
+        ledger = self._project.ledger()
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+
+def _shown(told: Mapping[str, Any]) -> Where:
+    """What a request says of its place; it may have been left by anybody."""
+
+    def texts(key: str) -> tuple[str, ...]:
+        found = told.get(key)
+        return tuple(map(str, found)) if isinstance(found, list) else ()
+
+    source = told.get("source")
+    entered = isinstance(told.get("tree"), str) and isinstance(told.get("folder"), str)
+    return Where(entered, texts("paths"), texts("new"), source if isinstance(source, str) else "", texts("notes"))
+
+
+def _expected(expect: str) -> float | None:
+    """What `--expect` says, as a fraction of the incumbent's value.
+
+    Raises:
+        SetupError: it says nothing of the kind.
+    """
+    if not expect.strip():
+        return None
+    found = expected(expect)
+    if found is None:
+        raise SetupError(f"--expect {expect!r}: expected a relative change of the metric with its sign, as -1 % or +0.5%")
+    return found
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock file while an owner is started: of several that find none, one starts it."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise RepositoryError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

@@ -58,6 +58,29 @@ def link(prev: str, *, run: str, seq: int, event: Event, at: float) -> tuple[Cha
     return chained, body
 
 
+def checked(run: str, row: tuple[Any, ...], prev: str | None = None) -> ChainedEvent:
+    """A row of `events` as an event, if its hash is the one that it ought to have.
+
+    Args:
+        prev: the hash of the event before it; None takes the row's word for it.
+    Raises:
+        LedgerError: it is not, or the row is none that this program writes.
+    """
+    seq, _, n, attempt, kind, at, body, stands_on, hash_ = row
+    prev = stands_on if prev is None else prev
+    try:
+        expected = digest(prev, run=run, n=n, attempt=attempt, kind=kind, at=at, body=body)
+        if hash_ == expected and stands_on == prev:
+            return ChainedEvent(seq, run, n, attempt, kind, at, json.loads(body), stands_on, hash_)
+        found = f"its hash is {str(hash_)[:12]}, expected {expected[:12]}"
+    except (TypeError, ValueError, RecursionError) as error:
+        found = f"it cannot be read ({error})"
+    raise LedgerError(
+        f"the chain of run {run!r} is broken at event {seq} ({kind} of experiment {n}): {found}. "
+        "Somebody changed the ledger; nothing after it can be trusted."
+    )
+
+
 def verify(run: str, events: Iterable[ChainedEvent]) -> int:
     """Check that each event follows from the one before it.
 

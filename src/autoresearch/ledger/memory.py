@@ -76,6 +76,9 @@ class MemoryLedger:
     def requests(self, run: str) -> list[Request]:
         return [r for r in self._requests if r.run == run and r.answer is None]
 
+    def request_of(self, request: int) -> Request | None:
+        return self._requests[request - 1] if 0 < request <= len(self._requests) else None
+
     def answer(self, request: int, body: Mapping[str, Any]) -> None:
         r = self._requests[request - 1]
         self._requests[request - 1] = Request(r.id, r.run, r.kind, r.body, r.at, dict(body))

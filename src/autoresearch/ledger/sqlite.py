@@ -1,8 +1,9 @@
 """The ledger in one SQLite file: all SQL of the project is here.
 
 `events` is append-only and chained; `runs`, `experiments` and `measurements` are views of it, written in the same
-transaction and made again by `rebuild`. WAL where the file system allows it; a transaction that spends money or decides
-is synced, the others reach the disk with the next one that is.
+transaction and made again by `rebuild`. Whoever holds a run takes it over by `own`, which looks at all that is there first; that nobody else
+wrote meanwhile is looked at in each transaction. WAL where the file system allows it; a transaction that spends money or
+decides is synced, the others reach the disk with the next one that is.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from autoresearch.errors import DiskFault, LedgerError
 from autoresearch.history import Fold, History
-from autoresearch.ledger import chain, views
-from autoresearch.records import ChainedEvent, Event, Experiment, Gain, Request, RunRecord
+from autoresearch.ledger import chain, remedies, strangers, views
+from autoresearch.ledger.audit import Folded, compare, events_of, fold, up_to_break
+from autoresearch.ledger.heads import Head, HeadFile, boot, read_head
+from autoresearch.records import ChainedEvent, Event, Request, RunRecord
 
 FORMAT = 1  # of the events: a program that knows less refuses the file
-VIEWS = 6  # of the views: rebuilt from the events when it differs
+VIEWS = 7  # of the views: rebuilt from the events when it differs
 
 _EVENTS = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -40,19 +43,25 @@ CREATE TABLE IF NOT EXISTS requests (
 """
 _VIEWS = """
 DROP TABLE IF EXISTS runs; DROP TABLE IF EXISTS experiments; DROP TABLE IF EXISTS measurements;
-CREATE TABLE runs (run TEXT PRIMARY KEY, status TEXT NOT NULL, started_at REAL NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE runs (run TEXT PRIMARY KEY, status TEXT NOT NULL, started_at REAL NOT NULL, body TEXT NOT NULL,
+  seal TEXT NOT NULL, head TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE experiments (
   run TEXT NOT NULL, n INTEGER NOT NULL, stage TEXT NOT NULL, verdict TEXT, reason TEXT, value REAL, tree TEXT,
-  description TEXT, body TEXT NOT NULL, PRIMARY KEY (run, n));
+  description TEXT, body TEXT NOT NULL, seal TEXT NOT NULL, PRIMARY KEY (run, n));
 CREATE TABLE measurements (
   run TEXT NOT NULL, n INTEGER NOT NULL, i INTEGER NOT NULL, of INTEGER NOT NULL, arm TEXT NOT NULL,
   phase TEXT NOT NULL, seed INTEGER NOT NULL, outcome TEXT NOT NULL, metrics TEXT NOT NULL, duration_s REAL NOT NULL,
   PRIMARY KEY (run, n, i)) WITHOUT ROWID;
 """
-_PUT_RUN = "INSERT OR REPLACE INTO runs VALUES (?,?,?,?)"
-_PUT_EXPERIMENT = "INSERT OR REPLACE INTO experiments VALUES (?,?,?,?,?,?,?,?,?)"
+_PUT_RUN = "INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?)"
+_PUT_EXPERIMENT = "INSERT OR REPLACE INTO experiments VALUES (?,?,?,?,?,?,?,?,?,?)"
 _PUT_MEASUREMENT = "INSERT OR REPLACE INTO measurements VALUES (?,?,?,?,?,?,?,?,?,?)"
 _PUT_EVENT = "INSERT INTO events (run,n,attempt,kind,at,body,prev,hash) VALUES (?,?,?,?,?,?,?,?)"
+_EVENT_AFTER = "SELECT seq, kind, n FROM events WHERE run=? AND seq > ? ORDER BY seq"
+_UNSURE = (
+    "the machine was started again since the run was worked on, and its last events may have been written by anybody: "
+    "they are believed, as after a power cut"
+)
 _NETWORK = frozenset(
     [
         "nfs",
@@ -99,10 +108,20 @@ class SqliteLedger:
     Args:
         path: the database; its folder must exist. Larger bodies go to `files/` beside it.
         read_only: open without the right to write (`mode=ro`), also while a run writes.
+        heads: where a run's owner leaves how far it has written; None leaves it nowhere.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False, files: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        files: Path | None = None,
+        heads: Callable[[str], Path] | None = None,
+    ) -> None:
         self.path = Path(path)
+        self._heads = heads
+        self._owned: dict[str, HeadFile] = {}
         self._files = files or self.path.parent / "files"
         self._read_only = read_only
         self._histories: dict[str, History] = {}
@@ -149,7 +168,9 @@ class SqliteLedger:
     def append(self, run: str, *events: Event, durable: bool = False) -> ChainedEvent:
         history = self.history(run)
         fold = Fold(history, chain.origin(run))
+        before = fold.head
         with self._transaction(durable=durable):
+            self._refuse_strangers(run, before)
             for event in events:
                 at = time.time() if event.at is None else event.at
                 chained, body = chain.link(fold.head, run=run, seq=0, event=event, at=at)
@@ -157,22 +178,43 @@ class SqliteLedger:
                 cursor = self._db.execute(_PUT_EVENT, row)
                 fold.take(replace(chained, seq=cursor.lastrowid or 0))
             self._write_views(run, fold)
+            if run in self._owned:
+                self._owned[run].write(before, fold.head)
         assert fold.steps, "append needs an event"
+        if run in self._owned:
+            self._owned[run].write(fold.head, fold.head)
         return fold.install()
+
+    def _refuse_strangers(self, run: str, head: str) -> None:
+        """Check that the run's last event is the one that was written or read here last.
+
+        Raises:
+            LedgerError: somebody else wrote.
+        """
+        last = self._db.execute("SELECT hash FROM events WHERE run=? ORDER BY seq DESC LIMIT 1", (run,)).fetchone()
+        if (last[0] if last else chain.origin(run)) != head:
+            known = self._db.execute("SELECT max(seq) FROM events WHERE run=? AND hash=?", (run, head)).fetchone()[0]
+            foreign = self._db.execute(f"{_EVENT_AFTER} LIMIT 1", (run, known or 0)).fetchone()
+            what = "its events are not"
+            if foreign and (known or head == chain.origin(run)):
+                what = "event {} ({} of experiment {}) is not".format(*foreign)
+            raise LedgerError(
+                f"somebody else wrote into the ledger of run {run!r} while this process worked on it: {what} what was written "
+                f"here. Nothing is decided by it. {remedies.restart(run)}"
+            )
 
     def _write_views(self, run: str, fold: Fold) -> None:
         event, _, record = fold.steps[-1]
         if any(step[0].kind in ("run_started", "run_stopped") for step in fold.steps):
-            self._put_run(record)
+            self._db.execute(_PUT_RUN, (*views.sealed(views.run_row(record)), fold.head))
+        else:
+            self._db.execute("UPDATE runs SET head=? WHERE run=?", (fold.head, run))
         for experiment in fold.changed.values():
-            self._db.execute(_PUT_EXPERIMENT, _experiment_row(run, experiment))
+            self._db.execute(_PUT_EXPERIMENT, views.sealed(views.experiment_row(run, experiment)))
         for event, experiment_, _ in fold.steps:
             if event.kind == "measured" and experiment_ is not None:
-                self._db.execute(_PUT_MEASUREMENT, _measurement_row(run, experiment_, len(experiment_.measurements) - 1))
-
-    def _put_run(self, record: RunRecord) -> None:
-        body = json.dumps(asdict(record), ensure_ascii=False)
-        self._db.execute(_PUT_RUN, (record.run, record.status, record.started_at, body))
+                row = views.measurement_row(run, experiment_, len(experiment_.measurements) - 1)
+                self._db.execute(_PUT_MEASUREMENT, row)
 
     @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[None]:
@@ -192,24 +234,25 @@ class SqliteLedger:
             raise _translate(error, self.path) from error
 
     def rebuild(self) -> int:
-        """Make the views again from the events; gives how many events were read."""
+        """Make the views again from the events; gives how many events were read.
+
+        Of a run whose chain is broken they show what came before, and readers refuse it.
+        """
         count = 0
         with self._transaction(durable=True):
             for statement in filter(None, map(str.strip, _VIEWS.split(";"))):
                 self._db.execute(statement)
             self._histories.clear()
-            for (run,) in self._db.execute("SELECT DISTINCT run FROM events").fetchall():
-                history = self._histories[run] = History()
-                for event in self.events(run):
-                    history.take(event)
-                assert history.run is not None
-                self._put_run(history.run)
-                for experiment in history.experiments:
-                    self._db.execute(_PUT_EXPERIMENT, _experiment_row(run, experiment))
+            for run in self.names():
+                folded, holds = up_to_break(self._db, run)
+                count += folded.count
+                if folded.run is None:
+                    continue
+                self._db.execute(_PUT_RUN, (*views.sealed(views.run_row(folded.run)), folded.head if holds else ""))
+                for experiment in folded.experiments:
+                    self._db.execute(_PUT_EXPERIMENT, views.sealed(views.experiment_row(run, experiment)))
                     for i in range(len(experiment.measurements)):
-                        self._db.execute(_PUT_MEASUREMENT, _measurement_row(run, experiment, i))
-                (events,) = self._db.execute("SELECT count(*) FROM events WHERE run=?", (run,)).fetchone()
-                count += events
+                        self._db.execute(_PUT_MEASUREMENT, views.measurement_row(run, experiment, i))
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('views', ?)", (VIEWS,))
         return count
 
@@ -218,13 +261,90 @@ class SqliteLedger:
             for table in ("events", "requests", "runs", "experiments", "measurements"):
                 self._db.execute(f"DELETE FROM {table} WHERE run=?", (run,))
         self._histories.pop(run, None)
+        if (file := self._owned.pop(run, None)) is not None:
+            file.close()
+
+    # -- owning ------------------------------------------------------------------------------------------------------
+
+    def own(self, run: str) -> str:
+        """Begin to write a run, by whoever holds its lock; from here on nobody else's event is built on.
+
+        Returns:
+            What could not be checked, in words; `` for nothing.
+        Raises:
+            LedgerError: somebody else wrote into it; nothing was changed.
+        """
+        self._histories.pop(run, None)  # what was read before the lock was had may be old
+        folded, words = self._audited(run)
+        self.history(run)
+        if self._heads is not None:
+            self._owned[run] = HeadFile(self._heads(run), folded.head)
+        return words
+
+    def audit(self, run: str) -> tuple[int, str]:
+        """Check a run's chain from its origin, that the tables are what its events come to, and that it ends where its owner
+        left it; gives the number of events, and in words what could not be checked.
+
+        Raises:
+            LedgerError: says what is wrong and what to do about it.
+        """
+        folded, words = self._audited(run)
+        return folded.count, words
+
+    def _audited(self, run: str) -> tuple[Folded, str]:
+        if self._heads is None:
+            return self._examined(run, None), ""
+        for _ in range(20):
+            known = read_head(self._heads(run))
+            is_of_now = known is not None and known.boot == boot()
+            try:
+                folded = self._examined(run, known if is_of_now else None)
+            except LedgerError:
+                if read_head(self._heads(run)) == known:
+                    raise
+                continue  # its owner wrote meanwhile
+            if known is None and folded.count:
+                raise LedgerError(
+                    f"{self._heads(run)} is gone, in which a run's owner leaves how far it has written: what is in the "
+                    f"ledger of run {run!r} may be anybody's. {remedies.restart(run, folded.start)}"
+                )
+            late = known is not None and not is_of_now and not known.is_at(folded.head)
+            return folded, _UNSURE if late else ""
+        raise LedgerError(f"run {run!r} is written to all the time: look again while nobody works on it")
+
+    def _examined(self, run: str, known: Head | None) -> Folded:
+        with self._snapshot():
+            folded = fold(self._db, run, known)
+            compare(self._db, run, folded)
+        return folded
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def history(self, run: str) -> History:
         if run not in self._histories:
-            self._histories[run] = views.load(self._db, run)
+            with self._snapshot():
+                self._histories[run] = views.load(self._db, run)
         return self._histories[run]
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Let what is read belong together, while another process writes."""
+        try:
+            if self._db.in_transaction:
+                yield
+                return
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._db.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            translated = _translate(error, self.path)
+            if translated is not error:
+                raise translated from error
+            raise LedgerError(
+                f"{self.path} cannot be read ({error}): somebody else wrote into it. {remedies.rebuild()}"
+            ) from error
 
     def events(self, run: str, *, after: int = 0) -> Iterator[ChainedEvent]:
         sql = "SELECT seq,run,n,attempt,kind,at,body,prev,hash FROM events WHERE run=? AND seq>? ORDER BY seq"
@@ -232,11 +352,17 @@ class SqliteLedger:
             yield ChainedEvent(seq, run_, n, attempt, kind, at, json.loads(body), prev, hash_)
 
     def runs(self) -> list[RunRecord]:
-        rows = self._db.execute("SELECT body FROM runs ORDER BY started_at, run").fetchall()
-        return [_run_record(json.loads(body)) for (body,) in rows]
+        with self._snapshot():
+            rows = self._db.execute(f"SELECT {views.RUN}, seal FROM runs ORDER BY started_at, run").fetchall()
+        return [views.run_record(views.unsealed(row[0], "the run", row)[-1]) for row in rows]
+
+    def names(self) -> list[str]:
+        """The runs that there are events of."""
+        return [str(run) for (run,) in self._db.execute("SELECT DISTINCT run FROM events ORDER BY run").fetchall()]
 
     def verify(self, run: str) -> int:
-        count = chain.verify(run, self.events(run))
+        with self._snapshot():
+            count = sum(1 for _ in events_of(self._db, run))
         if not count:
             raise LedgerError(f"no run {run!r} in {self.path}")
         return count
@@ -273,35 +399,27 @@ class SqliteLedger:
         return cursor.lastrowid or 0
 
     def requests(self, run: str) -> list[Request]:
-        sql = "SELECT id,run,kind,body,at FROM requests WHERE run=? AND answer IS NULL ORDER BY id"
-        return [Request(i, r, k, json.loads(b), at) for i, r, k, b, at in self._db.execute(sql, (run,))]
+        sql = f"SELECT {strangers.COLUMNS} FROM requests WHERE run=? AND answer IS NULL ORDER BY id"
+        return [strangers.request(row) for row in self._db.execute(sql, (run,))]
+
+    def request_of(self, request: int) -> Request | None:
+        row = self._db.execute(f"SELECT {strangers.COLUMNS} FROM requests WHERE id=?", (request,)).fetchone()
+        return None if row is None else strangers.request(row)
 
     def answer(self, request: int, body: Mapping[str, Any]) -> None:
         with self._transaction():
             self._db.execute("UPDATE requests SET answer=? WHERE id=?", (chain.canonical(body), request))
 
     def answered(self, request: int) -> Mapping[str, Any] | None:
-        row = self._db.execute("SELECT answer FROM requests WHERE id=?", (request,)).fetchone()
-        return json.loads(row[0]) if row and row[0] else None
+        sql = f"SELECT answer IS NOT NULL, {strangers.column('answer')} FROM requests WHERE id=?"
+        row = self._db.execute(sql, (request,)).fetchone()
+        return strangers.answer(row[1]) if row and row[0] else None
 
     def close(self) -> None:
+        for file in self._owned.values():
+            file.close()
+        self._owned.clear()
         self._db.close()
-
-
-def _experiment_row(run: str, e: Experiment) -> tuple[Any, ...]:
-    kind, reason = (e.verdict.kind.value, e.verdict.reason) if e.verdict else (None, None)
-    return (run, e.n, e.stage, kind, reason, e.value, e.tree, e.description, views.dump(e))
-
-
-def _measurement_row(run: str, e: Experiment, i: int) -> tuple[Any, ...]:
-    m = e.measurements[i]
-    values = json.dumps(dict(m.values), sort_keys=True)
-    return (run, e.n, i, m.of, m.arm, m.phase, m.seed, m.outcome.value, values, m.duration_s)
-
-
-def _run_record(body: dict[str, Any]) -> RunRecord:
-    gain = body.pop("validated", None)
-    return RunRecord(**body, validated=Gain(**gain) if gain else None)
 
 
 def _at_rest(path: Path) -> bool:

@@ -2,23 +2,71 @@
 
 Each experiment's row has its record as a JSON array; the few events that touch more than one experiment (roll-backs, notes,
 the branch) are folded again. SQL on the tables of `sqlite.py`; nothing is written here.
+
+A reader looks whether the rows are as they were written: each carries a seal over itself, and the run's names the event that
+the tables were made up to. That is a check against slips and rough hands; `audit` makes sure.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
+from autoresearch.errors import LedgerError
 from autoresearch.history import History, advance_run
-from autoresearch.records import ChainedEvent, Experiment, Flag, Kind, Measurement, Outcome, Verdict
+from autoresearch.ledger import chain, remedies
+from autoresearch.records import ChainedEvent, Experiment, Flag, Gain, Kind, Measurement, Outcome, RunRecord, Verdict
 
 _FEW = "('advanced', 'rolled_back', 'note', 'run_started', 'run_stopped')"
 _MEASUREMENT: Any = Measurement  # given their fields by position
-_EVENT: Any = ChainedEvent
-_COLUMNS = "seq, run, n, attempt, kind, at, body, prev, hash"
+COLUMNS = "seq, run, n, attempt, kind, at, body, prev, hash"
+RUN = "run, status, started_at, body"
+EXPERIMENT = "run, n, stage, verdict, reason, value, tree, description, body"
+MEASUREMENT = "run, n, i, of, arm, phase, seed, outcome, metrics, duration_s"
+
+
+def run_row(record: RunRecord) -> tuple[Any, ...]:
+    """A run's row, without its seal: what stays the same from one start or stop of a session to the next."""
+    body = json.dumps(asdict(replace(record, head="", last_at=0.0)), ensure_ascii=False)
+    return (record.run, record.status, float(record.started_at), body)
+
+
+def run_record(body: str) -> RunRecord:
+    found = json.loads(body)
+    gain = found.pop("validated", None)
+    return RunRecord(**found, validated=Gain(**gain) if gain else None)
+
+
+def experiment_row(run: str, e: Experiment) -> tuple[Any, ...]:
+    kind, reason = (e.verdict.kind.value, e.verdict.reason) if e.verdict else (None, None)
+    value = None if e.value is None else float(e.value)
+    return (run, e.n, e.stage, kind, reason, value, e.tree, e.description, dump(e))
+
+
+def measurement_row(run: str, e: Experiment, i: int) -> tuple[Any, ...]:
+    m = e.measurements[i]
+    values = json.dumps(dict(m.values), sort_keys=True)
+    return (run, e.n, i, m.of, m.arm, m.phase, m.seed, m.outcome.value, values, m.duration_s)
+
+
+def sealed(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row with its seal."""
+    return (*row, hashlib.sha256(repr(row).encode()).hexdigest()[:16])
+
+
+def unsealed(run: str, what: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row without its seal.
+
+    Raises:
+        LedgerError: it is not as it was written.
+    """
+    if sealed(row[:-1]) != row:
+        raise LedgerError(f"run {run!r}: the table row of {what} was changed by somebody else. {remedies.rebuild()}")
+    return row[:-1]
 
 
 def dump(e: Experiment) -> str:
@@ -116,10 +164,14 @@ def _frozen(value: Any) -> Any:
 
 
 def load(db: sqlite3.Connection, run: str) -> History:
-    """The history of a run, empty if there is none."""
+    """The history of a run, empty if there is none.
+
+    Raises:
+        LedgerError: the tables are not as they were written, or not up to the last event.
+    """
+    check_head(db, run)
     history = History()
-    rows = db.execute("SELECT n, body FROM experiments WHERE run=? ORDER BY n", (run,))
-    history.experiments = [_parse(n, body) for n, body in rows]
+    history.experiments = list(_experiments(db, run))
     events = _few_events(db, run)
     _fold_run(db, run, history, events)
     by_number: dict[int | None, list[ChainedEvent]] = {}
@@ -140,9 +192,34 @@ def load(db: sqlite3.Connection, run: str) -> History:
     return history
 
 
+def check_head(db: sqlite3.Connection, run: str) -> None:
+    """Check that the tables were made up to the last event.
+
+    Raises:
+        LedgerError: names the last event.
+    """
+    known = db.execute("SELECT head FROM runs WHERE run=?", (run,)).fetchone()
+    sql = "SELECT hash, seq, kind, n FROM events WHERE run=? ORDER BY seq DESC LIMIT 1"
+    last = db.execute(sql, (run,)).fetchone()
+    if (known and known[0]) != (last and last[0]):
+        found = f"its last event is {last[1]} ({last[2]} of experiment {last[3]})" if last else "it has no events"
+        raise LedgerError(
+            f"somebody else wrote into the ledger of run {run!r}: {found}, which its tables do not go by. "
+            f"Nothing of it is shown as a result. {remedies.restart(run)}"
+        )
+
+
+def _experiments(db: sqlite3.Connection, run: str) -> Iterator[Experiment]:
+    rows = db.execute(f"SELECT {EXPERIMENT}, seal FROM experiments WHERE run=? ORDER BY n", (run,))
+    for n, row in enumerate(rows):
+        if row[1] != n:
+            raise LedgerError(f"run {run!r}: the table row of experiment {n} is gone. {remedies.rebuild()}")
+        yield _parse(n, unsealed(run, f"experiment {n}", row)[-1])
+
+
 def _few_events(db: sqlite3.Connection, run: str) -> list[ChainedEvent]:
-    sql = f"SELECT {_COLUMNS} FROM events WHERE run=? AND kind IN {_FEW} ORDER BY seq"
-    return [_EVENT(*row[:6], json.loads(row[6]), *row[7:]) for row in db.execute(sql, (run,))]
+    sql = f"SELECT {COLUMNS} FROM events WHERE run=? AND kind IN {_FEW} ORDER BY seq"
+    return [chain.checked(run, row) for row in db.execute(sql, (run,))]
 
 
 def _fold_run(db: sqlite3.Connection, run: str, history: History, events: Iterable[ChainedEvent]) -> None:

@@ -6,8 +6,6 @@ else, and only from here.
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import shutil
 import subprocess
@@ -31,6 +29,7 @@ from autoresearch.taskfile.scope import Scope, matches
 from autoresearch.text import one_line
 from autoresearch.tripwires import Decoys
 from autoresearch.workspace import benchmark, lines, submodules
+from autoresearch.workspace.content import pack, unpack
 from autoresearch.workspace.draft import GitDraft
 from autoresearch.workspace.evaluation import OWN_NAMES, EvaluationSlot, TreeOptions
 from autoresearch.workspace.forbidden import Forbidden, replaced
@@ -184,14 +183,11 @@ class GitWorkspace:
         self.repository.update_refs({self.ref("base"): self.base, self.branch: self.base})
 
     def pack(self, content: Edits | State) -> bytes:
-        """Edits as JSON: mode and text, base64 where it is none."""
         assert isinstance(content, Mapping)
-        rows = {path: None if blob is None else [blob.mode, *_text(blob.content)] for path, blob in content.items()}
-        return json.dumps(rows, sort_keys=True).encode()  # ASCII: a file name may be no valid unicode
+        return pack(content)
 
     def unpack(self, body: bytes) -> Edits:
-        rows = json.loads(body)
-        return {path: None if row is None else Blob(_bytes(row[1], row[2]), row[0]) for path, row in rows.items()}
+        return unpack(body)
 
     def baseline(self, at: float) -> Candidate:
         return Candidate(0, self.base_tree, self.base)
@@ -576,14 +572,3 @@ class GitWorkspace:
 def _never_a_path(path: str) -> bool:
     """What would lead out of the tree, or what git cannot hold."""
     return any(part in ("", ".", "..") or part.lower() == ".git" for part in path.split("/")) or "\0" in path
-
-
-def _text(content: bytes) -> tuple[str, str]:
-    try:
-        return "utf-8", content.decode()
-    except UnicodeDecodeError:
-        return "base64", base64.b64encode(content).decode()
-
-
-def _bytes(encoding: str, text: str) -> bytes:
-    return base64.b64decode(text) if encoding == "base64" else text.encode()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from autoresearch.errors import RepositoryError
-from autoresearch.git import Entry, Location, Repository, command, environment, run
+from autoresearch.git import Entry, Location, Repository, command, environment, object_id, run
 from autoresearch.taskfile.scope import Scope
 from autoresearch.workspace import submodules
 from autoresearch.workspace.draft import never
@@ -79,23 +79,55 @@ def refuse(location: Location, scratch: Path, commit: str, scope: Scope) -> None
         repository.close()
 
 
-def uncommitted(location: Location, scope: Scope, own: tuple[str, ...]) -> list[str]:
-    """Paths that a new run would not see as they are: modified tracked files, untracked ones that match `editable`.
+def status(location: Location) -> list[tuple[str, str]]:
+    """What is not committed: git's two letters, `??` for what it does not track, and the path from the repository's top.
 
-    The task's own files never count. Read with the user's own configuration, and without touching the index.
+    Read with the user's own configuration, and without touching the index.
+    """
+    how = ("--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none")
+    rows = os.fsdecode(_as_the_user(location, "status", *how)).split("\0")
+    return [(row[:2], row[3:]) for row in rows if row[3:]]
+
+
+def cleaned(location: Location, path: str, content: bytes, *, sha256: bool) -> bytes:
+    """A text with the line ends that git would store, where the user's configuration has others in the checkout."""
+    plain = content.replace(b"\r\n", b"\n")
+    if plain == content:
+        return content
+    stored = _as_the_user(location, "hash-object", "--stdin", f"--path={path}", stdin=content).decode().strip()
+    return plain if stored == object_id("blob", plain, sha256=sha256) else content
+
+
+def has_modes(location: Location) -> bool:
+    """Whether what a file system says of executable files means anything."""
+    try:
+        return _as_the_user(location, "config", "--type=bool", "core.filemode").strip() != b"false"
+    except RepositoryError:  # git's way to say that nobody set it
+        return True
+
+
+def _as_the_user(location: Location, *args: str, stdin: bytes = b"") -> bytes:
+    """Ask git under the user's own configuration, without touching the index.
+
+    Raises:
+        RepositoryError: with git's own last words.
     """
     env = environment()
     env.pop("GIT_CONFIG_GLOBAL"), env.pop("GIT_CONFIG_NOSYSTEM")
-    argv = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
-    argv += ["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none"]
-    result = subprocess.run(argv, cwd=location.top, env=env, capture_output=True, check=False)
+    argv = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *args]
+    result = subprocess.run(argv, cwd=location.top, env=env, input=stdin, capture_output=True, check=False)
     if result.returncode:
-        raise RepositoryError(f"git status failed: {result.stderr.decode('utf-8', 'replace').strip()}")
+        raise RepositoryError(f"git {args[0]} failed: {result.stderr.decode('utf-8', 'replace').strip()}")
+    return result.stdout
+
+
+def uncommitted(location: Location, scope: Scope, own: tuple[str, ...]) -> list[str]:
+    """Paths that a new run would not see as they are: modified tracked files, untracked ones that match `editable`.
+
+    The task's own files never count.
+    """
     found = []
-    for row in os.fsdecode(result.stdout).split("\0"):
-        state, path = row[:2], row[3:]
-        if not path:
-            continue
+    for state, path in status(location):
         inside = path.removeprefix(location.prefix) if path.startswith(location.prefix) else None
         if inside in own or (inside or "").startswith(".autoresearch/"):
             continue

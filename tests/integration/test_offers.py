@@ -1,0 +1,336 @@
+"""Changes that other processes offer to a run: heard by its owner, tried in their turn, answered; nothing is believed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+import pytest
+from tests.conftest import TASK, Toy
+
+from autoresearch.choice import Wish
+from autoresearch.contracts import Brief, FileDraft
+from autoresearch.records import Blob, Proposal
+from autoresearch.testing import Patch, canonical
+from autoresearch.workspace.content import pack
+
+
+class Killed(BaseException):
+    """The session is gone in the middle of something."""
+
+
+SERVE = Wish(name="r", seed=1, serves=True, linger_s=0.2)
+
+
+def offer(toy: Toy, text: str, *, parent: int = 0, kind: str = "try", **more: Any) -> int:
+    """Leave a request as another process would: knob.txt with this text."""
+    return leave(toy, {"knob.txt": Blob(f"{text}\n".encode())}, parent=parent, kind=kind, **more)
+
+
+def leave(toy: Toy, edits: Mapping[str, Blob | None], *, parent: int = 0, kind: str = "try", **more: Any) -> int:
+    ledger = toy.project.ledger()
+    body = {"description": f"offer {sorted(edits)}", "parent": parent, "content": ledger.put(pack(edits)), "by": "claude"}
+    job = ledger.request("r", kind, body | more)
+    ledger.close()
+    return job
+
+
+def answer(toy: Toy, job: int) -> Mapping[str, Any] | None:
+    ledger = toy.project.ledger(read_only=True)
+    found = ledger.answered(job)
+    ledger.close()
+    return found
+
+
+def verdicts(toy: Toy) -> list[tuple[str, str]]:
+    return [(e.verdict.kind.value, e.verdict.reason) if e.verdict else ("-", "") for e in toy.history("r").experiments[1:]]
+
+
+@pytest.fixture
+def begun(toy: Toy) -> Toy:
+    """A run with a baseline and nothing else."""
+    toy.run(wish=SERVE)
+    return toy
+
+
+def test_a_session_that_serves_measures_the_baseline_and_proposes_nothing(begun: Toy) -> None:
+    history = begun.history("r")
+    assert history.run is not None
+    assert (len(history.experiments), history.run.status, history.run.stop_reason) == (1, "open", "idle")
+
+
+def test_offers_are_tried_in_the_order_in_which_they_came(begun: Toy) -> None:
+    jobs = [offer(begun, text) for text in ("9", "12", "broken")]
+    begun.run(wish=SERVE)
+    jobs.append(offer(begun, "8", parent=1))
+    begun.run(wish=SERVE)
+    assert verdicts(begun) == [("keep", "better"), ("discard", "worse"), ("crash", "exit"), ("keep", "better")]
+    assert [answer(begun, job) for job in jobs] == [{"ok": True, "experiment": n} for n in (1, 2, 3, 4)]
+    history = begun.history("r")
+    assert [(e.job, e.proposer, e.operation) for e in history.experiments[1:]] == [(job, "claude", "try") for job in jobs]
+    assert history.line == [0, 1, 4]
+    assert begun.git("show", "autoresearch/r:knob.txt") == "8\n"
+
+
+def test_change_of_the_base_is_put_onto_what_was_kept_since(begun: Toy) -> None:
+    begun.run([Patch({"extra/a.txt": "x\n"}, "a file")], wish=Wish(name="r", experiments=1))
+    assert verdicts(begun) == [("discard", "tie")]
+    offer(begun, "9")
+    leave(begun, {"extra/b.txt": Blob(b"x\n"), "knob.txt": Blob(b"8\n")}, parent=0)
+    begun.run(wish=SERVE)
+    assert verdicts(begun)[1:] == [("keep", "better"), ("discard", "stale")]  # both change the same line
+    offer(begun, "7", parent=2)
+    begun.run(wish=SERVE)
+    assert verdicts(begun)[-1] == ("keep", "better")
+
+
+def test_frozen_file_is_refused_by_name(begun: Toy) -> None:
+    leave(begun, {"evaluate.py": Blob(b"print('score: 0')\n"), "knob.txt": Blob(b"1\n")})
+    leave(begun, {"../elsewhere": Blob(b"x")})
+    leave(begun, {".git/config": Blob(b"x")})
+    begun.run(wish=SERVE)
+    assert verdicts(begun) == [("invalid", "scope")] * 3
+    assert "evaluate.py" in begun.history("r").experiments[1].verdict.words  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"parent": 0, "content": "0" * 64},
+        {"parent": 0, "content": "../../evaluate.py"},
+        {"parent": 7},
+        {"parent": -1},
+        {"parent": True},
+        {"parent": "0"},
+        {"content": None},
+        {},
+        {"parent": 0, "content": ["x"], "description": {"a": 1}, "expected": "lots"},
+    ],
+)
+def test_request_that_is_no_offer_is_answered_and_counts_for_nothing(begun: Toy, body: Mapping[str, Any]) -> None:
+    ledger = begun.project.ledger()
+    whole = {"parent": 0, "content": ledger.put(b"[1, 2]"), "description": "x"} if body.keys() == {"parent"} else {}
+    job = ledger.request("r", "try", {**whole, **body})
+    ledger.close()
+    good = offer(begun, "9")
+    begun.run(wish=SERVE)
+    found = answer(begun, job)
+    assert found is not None
+    assert found["ok"] is False
+    assert "tried" in found["words"]
+    assert answer(begun, good) == {"ok": True, "experiment": 1}
+    assert verdicts(begun) == [("keep", "better")]
+
+
+def test_content_that_is_no_change_of_files_is_refused(begun: Toy) -> None:
+    ledger = begun.project.ledger()
+    bodies = [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"knob.txt": 3}',
+        b'{"knob.txt": ["160000", "utf-8", "x"]}',
+        b"\xff\xfe",
+        b'{"a": ["100644"]}',
+    ]
+    jobs = [ledger.request("r", "try", {"parent": 0, "content": ledger.put(body)}) for body in bodies]
+    ledger.close()
+    begun.run(wish=SERVE)
+    found = [answer(begun, job) for job in jobs]
+    assert [a is not None and a["ok"] for a in found] == [False, False, True, False, False, False, False]
+    assert verdicts(begun) == [("invalid", "no_change")]  # an empty change is one
+
+
+def test_numbers_in_a_request_decide_nothing(begun: Toy) -> None:
+    offer(begun, "11", value=0.0, score=0.0, verdict="keep", values={"score": 0}, experiment=1, job=77)
+    begun.run(wish=SERVE)
+    e = begun.history("r").experiments[1]
+    assert (e.verdict and e.verdict.reason, e.value, e.job) == ("worse", 11.0, 1)
+
+
+def test_budget_that_is_spent_is_answered(make_toy: Callable[..., Toy]) -> None:
+    toy = make_toy(task=TASK + "[budget]\nexperiments = 2\n")
+    toy.run(wish=SERVE)
+    jobs = [offer(toy, text) for text in ("9", "8", "7")]
+    toy.run(wish=SERVE)
+    assert len(verdicts(toy)) == 2
+    last = answer(toy, jobs[2])
+    assert last is not None
+    assert (last["ok"], last["over"], last["reason"]) == (False, True, "experiments")
+    history = toy.history("r")
+    assert history.run is not None
+    assert (history.run.status, history.run.stop_reason) == ("finished", "experiments")
+    assert history.validated is not None  # the final comparison was made, as at the end of any run
+
+
+class Slow:
+    """Proposes after others have had their turn."""
+
+    name = "slow"
+
+    def __init__(self, toy: Toy, offers: list[str]) -> None:
+        self._toy, self._offers = toy, offers
+        self.asked: list[int] = []
+
+    async def propose(self, brief: Brief, draft: FileDraft) -> Proposal:
+        self.asked.append(brief.n)
+        draft.spend(0.5, 100)
+        for text in self._offers[:]:
+            self._offers.remove(text)
+            job = offer(self._toy, text, parent=max(self._toy.history("r").line))
+            with anyio.fail_after(20):
+                while answer(self._toy, job) is None:
+                    await anyio.sleep(0.02)
+        return Proposal("slow", {"extra/slow.txt": Blob(f"{brief.n}\n".encode())})
+
+
+def slowly(proposer: Slow) -> Callable[..., Any]:
+    from dataclasses import replace
+
+    return lambda parts: replace(parts, proposer=proposer, mix={})
+
+
+def test_offer_goes_before_a_proposal_that_is_being_written(begun: Toy) -> None:
+    proposer = Slow(begun, ["9", "8"])
+    begun.run(wish=Wish(name="r", experiments=3), parts=slowly(proposer))
+    history = begun.history("r")
+    told = [(e.description, e.verdict and e.verdict.reason) for e in history.experiments[1:]]
+    assert told == [
+        ("offer ['knob.txt']", "better"),
+        ("offer ['knob.txt']", "better"),
+        ("slow", "worse"),
+    ]  # it began at what was the incumbent then
+    slow = history.experiments[3]
+    assert proposer.asked == [1]
+    assert (slow.began_as, slow.cost_usd, slow.tokens) == (1, 0.5, 100)
+    assert [(e.cost_usd, e.tokens) for e in history.experiments[1:3]] == [(0.0, 0)] * 2
+    assert (history.cost_usd, history.tokens) == (0.5, 100)
+    same = begun.project.ledger()
+    same.rebuild()
+    again = same.history("r")
+    same.close()
+    assert again.experiments == history.experiments
+    assert (again.cost_usd, again.tokens, again.agenda.offers) == (0.5, 100, history.agenda.offers)
+
+
+def test_what_a_killed_proposal_has_spent_is_found_under_its_new_number(begun: Toy) -> None:
+    """Killed after an offer had gone first: the proposal is asked for again, and its money counts once."""
+
+    class Dies(Slow):
+        async def propose(self, brief: Brief, draft: FileDraft) -> Proposal:
+            await super().propose(brief, draft)
+            if len(self.asked) == 1:
+                raise Killed
+            return Proposal("slow", {"extra/slow.txt": Blob(b"x\n")})
+
+    proposer = Dies(begun, ["9"])
+    with pytest.raises(Killed):
+        begun.run(wish=Wish(name="r"), parts=slowly(proposer))
+    history = begun.history("r")
+    assert [e.stage for e in history.experiments] == ["decided", "decided", "asked"]
+    begun.run(wish=Wish(name="r", experiments=1), parts=slowly(proposer))
+    history = begun.history("r")
+    slow = history.experiments[2]
+    assert proposer.asked == [1, 2]
+    assert (slow.began_as, slow.cost_usd, slow.tokens) == (1, 1.0, 200)
+    assert (history.cost_usd, history.tokens) == (1.0, 200)
+
+
+def test_session_that_serves_leaves_open_what_nobody_proposes_for(begun: Toy) -> None:
+    """A run was killed while a model wrote: offers go first, and the next run asks again."""
+
+    class Dies(Slow):
+        async def propose(self, brief: Brief, draft: FileDraft) -> Proposal:
+            raise Killed
+
+    with pytest.raises(Killed):
+        begun.run(wish=Wish(name="r"), parts=slowly(Dies(begun, [])))
+    job = offer(begun, "9")
+    begun.run(wish=SERVE)
+    assert answer(begun, job) == {"ok": True, "experiment": 1}
+    assert verdicts(begun) == [("keep", "better"), ("-", "")]
+    begun.run([Patch(), Patch({"knob.txt": "8\n"}, "by the run")], wish=Wish(name="r", experiments=1))
+    assert verdicts(begun) == [("keep", "better"), ("discard", "stale")]  # it was asked for on the baseline
+
+
+def test_stop_answers_who_waits_and_the_offer_stays(begun: Toy) -> None:
+    ledger = begun.project.ledger()
+    ledger.request("r", "stop", {})
+    ledger.close()
+    loops: list[Any] = []
+    job = 0
+
+    def watch(what: str, details: Mapping[str, Any]) -> None:
+        nonlocal job
+        if what == "proposing" and not job:
+            job = offer(begun, "9")
+            ledger = begun.project.ledger()
+            ledger.request("r", "stop", {})
+            ledger.close()
+
+    class Never(Slow):
+        async def propose(self, brief: Brief, draft: FileDraft) -> Proposal:
+            await anyio.sleep(30)
+            return Proposal()
+
+    begun.run(wish=Wish(name="r"), parts=slowly(Never(begun, [])), watch=watch, ready=loops.append)
+    found = answer(begun, job)
+    assert found is not None
+    assert found == {"ok": True, "experiment": 1} or found["stopped"]
+    begun.run(wish=SERVE)
+    assert begun.history("r").experiments[1].job == job
+    assert verdicts(begun)[0] == ("keep", "better")
+
+
+def test_baseline_that_fails_is_answered_and_the_offer_forgotten(make_toy: Callable[..., Toy]) -> None:
+    toy = make_toy({"knob.txt": "broken\n"})
+    toy.run(wish=SERVE)
+    job = offer(toy, "9")
+    ending = toy.run(wish=SERVE)
+    assert ending.reason == "baseline"
+    found = answer(toy, job)
+    assert found is not None
+    assert found["ok"] is False
+    assert "baseline failed" in found["words"]
+    assert toy.history("r").agenda.offers == {}
+
+
+def test_probe_runs_the_quick_test_and_makes_no_experiment(make_toy: Callable[..., Toy]) -> None:
+    quick = 'python -c \'import sys; t = open("knob.txt").read(); print(t); sys.exit(t.strip() == "13")\''
+    toy = make_toy(task=TASK.replace("[metric]", f"quick = {json.dumps(quick)}\n\n[metric]"))
+    toy.run(wish=SERVE)
+    jobs = [offer(toy, "12", kind="probe", what="quick"), offer(toy, "13", kind="probe", what="quick")]
+    jobs += [leave(toy, {"evaluate.py": Blob(b"x\n")}, kind="probe", what="quick"), offer(toy, "1", kind="probe", what="x")]
+    toy.run(wish=SERVE)
+    found = [answer(toy, job) for job in jobs]
+    assert [a and a.get("passed") for a in found] == [True, False, False, None]
+    assert "13" in found[1]["output"]  # type: ignore[index]
+    assert "evaluate.py" in found[2]["words"]  # type: ignore[index]
+    assert "expected one of" in found[3]["words"]  # type: ignore[index]
+    assert len(toy.history("r").experiments) == 1
+
+
+def test_same_offers_give_the_same_ledger_killed_or_not(make_toy: Callable[..., Toy]) -> None:
+    found = []
+    for cuts in ((), (1,), (2,)):
+        toy = make_toy()
+        toy.run(wish=SERVE)
+        for text in ("9", "12", "8"):
+            offer(toy, text)
+
+        loops: list[Any] = []
+
+        def cut(what: str, details: Mapping[str, Any], cuts: tuple[int, ...] = cuts, loops: list[Any] = loops) -> None:
+            if what == "measured" and details["n"] in cuts:
+                raise Killed
+
+        if cuts:
+            with pytest.raises(Killed):
+                toy.run(wish=SERVE, watch=cut)
+        toy.run(wish=SERVE)
+        ledger = toy.project.ledger(read_only=True)
+        found.append(canonical(ledger, "r"))
+        ledger.close()
+    assert found[0] == found[1] == found[2]
