@@ -12,7 +12,7 @@ from typing import Any
 from autoresearch import git
 from autoresearch.brief import Renderer, Sources, Texts, Told, template_of
 from autoresearch.contracts import Brief
-from autoresearch.errors import DiskFault, TaskError
+from autoresearch.errors import DiskFault, RepositoryError, TaskError
 from autoresearch.history import History
 from autoresearch.ledger import MemoryLedger
 from autoresearch.paths import RunPaths
@@ -166,9 +166,14 @@ def stand_in(folder: Path, task: Task, location: git.Location, run: RunRecord | 
 
     Args:
         run: the one that has none yet; without it one from the last commit.
+    Raises:
+        RepositoryError: there is no commit yet.
     """
     if run is None:
-        head = git.run("rev-parse", "--verify", "HEAD^{commit}", cwd=folder).decode().strip()
+        try:
+            head = git.run("rev-parse", "--verify", "HEAD^{commit}", cwd=folder).decode().strip()
+        except RepositoryError:
+            raise RepositoryError(f"{folder} has no commit yet: `git add` your files and `git commit` them first") from None
         run = RunRecord("new", task.task.name, task.metric.name, task.metric.direction, task.metric.unit, head)
     tree = git.run(f"--git-dir={location.git_dir}", "rev-parse", f"{run.base}^{{tree}}").decode().strip()
     known = ("task", "metric", "direction", "unit", "base", "seed", "lag", "acceptance", "python", "project")

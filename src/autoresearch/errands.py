@@ -24,20 +24,23 @@ def order(history: History, kind: str, body: Mapping[str, Any]) -> tuple[Event |
     """
     match kind:
         case "idea":
-            text = one_line(str(body["text"]), 1000)
+            text = one_line(str(body.get("text") or ""), 1000)
             if not text:
                 raise SetupError('an empty idea: expected a line for proposers, as autoresearch idea "try a smaller batch"')
             return _note(kind, text=text), f"idea {len(history.agenda.ideas) + 1} stands in the next prompts"
         case "idea_done":
-            return _note(kind, idea=_idea(history, body["idea"])), f"idea {body['idea']} is done"
+            number = _idea(history, _number(body.get("idea")))
+            return _note(kind, idea=number), f"idea {number} is done"
         case "revive":
-            e = _revivable(history, _experiment(history, body["experiment"]))
+            e = _revivable(history, _experiment(history, _number(body.get("experiment"))))
             event = None if _is_under_way(history, e) else _note(kind, experiment=e.n)
             return event, f"experiment {e.n} is tried again on the incumbent"
         case "approve":
-            return _approve(history, [_experiment(history, n) for n in dict.fromkeys(body["experiments"])])
+            numbers = body.get("experiments")
+            asked = list(numbers) if isinstance(numbers, list | tuple) and numbers else [None]
+            return _approve(history, [_experiment(history, n) for n in dict.fromkeys(map(_number, asked))])
         case "reject":
-            e = _experiment(history, body["experiment"])
+            e = _experiment(history, _number(body.get("experiment")))
             if e.held:
                 event = None if e.n in history.agenda.dismissed else _note("dismiss", experiment=e.n)
                 return event, f"experiment {e.n} was not kept, and does not wait for you any more"
@@ -50,7 +53,14 @@ def order(history: History, kind: str, body: Mapping[str, Any]) -> tuple[Event |
 
 def recorded(request: Request) -> Event:
     """That somebody asked, by the request's number: after a kill it is not carried out twice."""
-    return Event("requested", None, {"what": request.kind, "request": request.id, **dict(request.body)})
+    return Event("requested", None, {**request.body, "what": request.kind, "request": request.id})
+
+
+def _number(value: object) -> int:
+    """What a request says where a number belongs: anybody may have written it."""
+    if type(value) is not int:
+        raise SetupError(f"{one_line(repr(value), 80)}: expected a number")
+    return value
 
 
 def _note(what: str, **details: Any) -> Event:

@@ -453,6 +453,7 @@ class Loop:
         else:
             self.books.append(*filter(None, (event, errands.recorded(request))), durable=True)
             self.parts.ledger.answer(request.id, {"ok": True, "words": words})
+            self._offered.set()
 
     async def _watch_clock(self) -> None:
         """End the work in time for the final comparison, and that when the time is used up."""

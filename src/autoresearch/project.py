@@ -9,7 +9,7 @@ from pathlib import Path
 from autoresearch import git
 from autoresearch.contracts import Ledger
 from autoresearch.errors import RepositoryError, SetupError, UnknownName
-from autoresearch.ledger import SqliteLedger
+from autoresearch.ledger import SqliteLedger, is_made
 from autoresearch.paths import ProjectPaths, TreePaths
 from autoresearch.records import RunRecord
 from autoresearch.taskfile import FILE
@@ -47,13 +47,18 @@ class Project:
                 return cls(folder)
         raise SetupError(f"no {FILE} in {start.resolve()} or above it: write one with `autoresearch init`")
 
+    @property
+    def has_ledger(self) -> bool:
+        """Whether there is a ledger; one that is just being made is none yet."""
+        return self.paths.ledger.is_file() and is_made(self.paths.ledger)
+
     def ledger(self, *, read_only: bool = False) -> SqliteLedger:
         """Open the ledger.
 
         Raises:
             SetupError: read-only, and there is none yet.
         """
-        if read_only and not self.paths.ledger.is_file():
+        if read_only and not self.has_ledger:
             raise SetupError(f"no run in {self.folder} yet: start one with `autoresearch run`")
         if not read_only:
             self.paths.make()

@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 
-from autoresearch import anchors, consent, git, machine, offers, payers, proposers
+from autoresearch import anchors, consent, git, lock, machine, offers, payers, proposers
 from autoresearch.acceptance import final
 from autoresearch.agenda import Wall
 from autoresearch.assembly import Assembly, proposing, refuse_inputs, scope_of, wanted
@@ -23,11 +23,12 @@ from autoresearch.briefing import Words, hashes
 from autoresearch.budget import Budget, Ending
 from autoresearch.checkup.connections import unreached
 from autoresearch.choice import Choice, Wish, budget_of, slots_of, with_proposer
-from autoresearch.errors import RepositoryError, SetupError, ungrouped
+from autoresearch.errors import OwnedElsewhere, RepositoryError, SetupError, ungrouped
 from autoresearch.forecast import Forecast
 from autoresearch.history import History
 from autoresearch.lock import OwnerLock
 from autoresearch.loop import Loop
+from autoresearch.paths import RunPaths
 from autoresearch.plot import Plotter
 from autoresearch.process import Supervisor
 from autoresearch.process.probe import Found
@@ -43,6 +44,7 @@ from autoresearch.text import show_bytes
 from autoresearch.trust import note, trust_of
 from autoresearch.workspace import survey
 
+_LEAVES_WITHIN_S = 10.0
 _RAISE = {
     "experiments": "[budget] experiments",
     "evaluations": "[budget] evaluations",
@@ -88,7 +90,7 @@ class Session:
             self.notices += self._not_the_tasks_own()
             self.notices += self._surroundings.busy() + self._one_at_a_time() + self._unreached()
             names = project.paths.run(self.run.run)
-            opened.enter_context(OwnerLock(names.lock, self.run.run))
+            self._hold(names, opened)
             opened.enter_context(OwnerLock(names.cache_lock, self.run.run))  # `clean` leaves the trees alone
             self.notices += anchors.own(self.ledger, self.location, self.run.run)
             self._answer_late_requests()
@@ -189,6 +191,30 @@ class Session:
         self.measured = self._choice.measured(self.run.base, self.run.seed) if self.history.decided < 0 else None
         if self.measured is not None:
             self.notices.insert(0, self.measured.words(time.time()))
+
+    def _hold(self, names: RunPaths, opened: ExitStack) -> None:
+        """Take the run's lock; whoever holds it only to serve others gives it up.
+
+        Raises:
+            OwnedElsewhere: another process works on the run.
+        """
+        try:
+            opened.enter_context(OwnerLock(names.lock, self.run.run))
+        except OwnedElsewhere:
+            if self.wish.serves or not self._is_left(names):
+                raise
+            opened.enter_context(OwnerLock(names.lock, self.run.run))
+
+    def _is_left(self, names: RunPaths) -> bool:
+        """Ask the owner to leave the run; whether it did."""
+        request = self.ledger.request(self.run.run, offers.LEAVE, {})
+        until = time.monotonic() + _LEAVES_WITHIN_S
+        while time.monotonic() < until and lock.owner(names.lock):
+            if (answer := self.ledger.answered(request)) is not None and not answer.get("ok"):
+                return False
+            time.sleep(0.02)
+        self.ledger.answer(request, {"ok": False, "words": "nobody left in time"})
+        return not lock.owner(names.lock)
 
     def _answer_late_requests(self) -> None:
         """Requests that no owner answered: those that stand in the ledger were heard, the others were not."""

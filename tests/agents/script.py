@@ -7,6 +7,7 @@ stands is the number of answers that it repeats from before, so nothing has to b
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -134,6 +135,7 @@ class Asked:
 
     Attributes:
         turns: answers of the model that it repeats, from where the user first spoke of the session.
+        called: what those answers called, `` where they were words, from the beginning.
         schema: of a single answer in JSON that is asked for.
         most: tokens that the answer may have.
     """
@@ -145,6 +147,7 @@ class Asked:
     users: Sequence[str]
     results: Sequence[str]
     turns: Sequence[int]
+    called: Sequence[str]
     tools: Sequence[Tool]
     schema: Mapping[str, Any] | None = None
     most: int | None = None
@@ -192,7 +195,6 @@ def decide(asked: Asked, told: Mapping[str, Any], given: Mapping[str, int]) -> t
     session, turn = find_session(asked, told)
     steps = told["sessions"].get(session, told["otherwise"])
     at = calls = 0
-    found = False
     for index, step in enumerate(steps):
         if "fail" in step:
             key = f"{session}/{index}"
@@ -201,7 +203,8 @@ def decide(asked: Asked, told: Mapping[str, Any], given: Mapping[str, int]) -> t
             continue
         match step:
             case {"served": [tool, args]}:
-                answers, found = list(_served(asked.tools, tool, args, find=not found)), True
+                before = asked.called[len(asked.called) - turn :]
+                answers = list(_served(asked.tools, tool, args, before[at:]))
             case {"settle": _}:
                 answers = list(_settle(asked, calls))
             case {"obey": pattern}:
@@ -239,6 +242,8 @@ _EDIT = ("Edit", "edit", "replace", "edit_file")
 _WRITE = ("Write", "write", "write_file")
 _SHELL = ("Bash", "bash", "run_shell_command", "exec_command", "shell_command", "shell")
 _READS_FIRST = ("Edit", "edit")
+_LOOK = ("tool_search", "ToolSearch", "WaitForMcpServers")
+_LOOKS = 5
 _UNDER_WAY = r"autoresearch wait (\d+)"  # what a reply says without a verdict; also what `wait` has to be asked for
 
 
@@ -246,16 +251,24 @@ def _pick(tools: Sequence[Tool], names: Sequence[str]) -> Tool | None:
     return next((tool for name in names for tool in tools if tool.name == name), None)
 
 
-def _served(tools: Sequence[Tool], name: str, args: Mapping[str, Any], *, find: bool = False) -> Iterator[Answer]:
-    """A tool of our MCP server; where a program hides such tools they are looked for once."""
+def _served(tools: Sequence[Tool], name: str, args: Mapping[str, Any], called: Sequence[str] | None = None) -> Iterator[Answer]:
+    """A tool of our MCP server. Where it is not shown it is looked for first, or the server waited for, as programs offer it.
+
+    Args:
+        called: what was called from this step on; None looks for nothing.
+    """
     names = (f"mcp__{SERVER}__{name}", f"mcp_{SERVER}_{name}", f"{SERVER}_{name}")
     inside = (tool for tool in tools if tool.namespace == f"mcp__{SERVER}" and tool.name == name)
-    found, search, code = _pick(tools, names) or next(inside, None), _pick(tools, ("tool_search",)), _pick(tools, ("exec",))
+    found, code, look = _pick(tools, names) or next(inside, None), _pick(tools, ("exec",)), _pick(tools, _LOOK)
     if found is None and code is not None and code.custom:  # models that write JavaScript
         yield Answer(tool=code, args=f"text(await tools.{names[0]}({_json(args)}));\n")
         return
-    if search is not None and find:
-        yield Answer(tool=search, args={"query": f"{SERVER} {name}", "limit": 20})
+    looked = len(list(itertools.takewhile(_LOOK.__contains__, called or ())))
+    for by in called[:looked] if called else ():
+        yield Answer(tool=Tool(by, {}))  # which may not be offered any more
+    if found is None and look is not None and called is not None and looked == len(called) < _LOOKS:
+        yield Answer(tool=look, args=_fill(look.schema, {"query": f"{SERVER} {name}"}))
+        return
     yield Answer(tool=found, args=args) if found is not None else Answer(f"there is no tool {name} of {SERVER}")
 
 
@@ -316,6 +329,8 @@ def _fill(schema: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any
             found[name] = values[small[:3]]
         elif "content" in values and small in ("content", "contents", "text"):
             found[name] = values["content"]
+        elif "query" in values and small == "query":
+            found[name] = values["query"]
         elif "command" in values and small in ("command", "cmd"):
             found[name] = ["bash", "-c", values["command"]] if kind.get("type") == "array" else values["command"]
         elif name in schema.get("required", ()):

@@ -68,7 +68,7 @@ def _act(program: str, act: str, n: int, value: str) -> list[Step]:
         "bad": edit("knob.txt", value, str(int(value) + n)),
         "tie": edit("knob.txt", value, f"{value}.0"),
         "crash": edit("knob.txt", value, "broken"),
-        "cheat": edit("evaluate.py", '"score:", value', '"score:", 0'),
+        "cheat": edit("evaluate.py", 'print("score:", value)', 'print("score:", 0)'),
     }
     change = [changes[act]] if act in changes else []
     return [*change, *ask(program, MESSAGES[act]), *(_back(program, changes[act]) if change and act != "good" else [])]
@@ -193,10 +193,9 @@ AFTER = [
 def requests_of(driver: Driver) -> int:
     """How often it was asked for something to be tried."""
     database = driver.folder / ".autoresearch" / "ledger.db"
-    if not database.exists():
-        return 0
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
         return int(db.execute("SELECT count(*) FROM requests WHERE kind = 'try'").fetchone()[0])
+    return 0  # it is not there yet
 
 
 def end(process: subprocess.Popen[str], others: Iterable[int] = ()) -> None:
@@ -217,6 +216,7 @@ def test_killed_in_the_middle_of_a_try_and_started_again_every_request_has_one_v
     try:
         process = driver.start()
         wait_for(lambda: requests_of(driver) == 2)
+        assert requests_of(driver) == 2
         wait_for(lambda: False, 0.8)
         assert driver.verdicts()[1:] in ([], [("-", "")])
         end(process, strays(tmp_path) if with_owner else ())

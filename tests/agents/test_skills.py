@@ -76,12 +76,18 @@ class Seat:
         rows: list[dict[str, Any]] = json.loads(done.stdout)
         return rows
 
-    def ask(self) -> list[dict[str, Any]]:
-        """Start the program with a prompt; gives what its model was asked in the meantime."""
+    def ask(self, inside: str = ".") -> list[dict[str, Any]]:
+        """Start the program with a prompt, in a folder of the project; gives what its model was asked in the meantime."""
         before = len(self.server.calls())
         argv, env = _START[self.program](self)
         done = subprocess.run(
-            argv, cwd=self.project, env=self.env | env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+            argv,
+            cwd=self.project / inside,
+            env=self.env | env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return self.server.calls()[before:]
@@ -211,6 +217,14 @@ def test_user_whose_folders_are_elsewhere_is_served(program: str, seat_of: Calla
     (seat.home / "elsewhere").mkdir()
     seat.skill("install", "--for", program, "--user")
     assert plain(page.description()) in plain(told(seat.ask()))
+
+
+@pytest.mark.parametrize("program", MODELS)
+def test_all_but_gemini_find_it_from_a_folder_below(program: str, seat_of: Callable[..., Seat]) -> None:
+    seat = seat_of(program)
+    (seat.project / "deep").mkdir()
+    seat.skill("install", "--for", program)
+    assert (plain(page.description()) in plain(told(seat.ask("deep")))) == (program != "gemini")
 
 
 @pytest.mark.parametrize("program", READS_GUIDES)

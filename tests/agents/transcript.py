@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _CALLS = ("mcp__autoresearch__",)
+_SILENT = "(Bash completed with no output)"
 _ALIKE = (
     (r"\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\d{1,2}(-\d+)?\b", "nov21"),
     (r"\b\d+(\.\d+)? (ms|s|min)\b", "0.1 s"),
@@ -53,8 +54,12 @@ def _called(tool: str, args: Mapping[str, Any]) -> str:
 
 def _printed(tool: str, result: str) -> list[str]:
     """The lines of ours, where it is ours; of the program's own tools nothing but what a command printed."""
+    result = result.partition("<system-reminder>")[0].strip()
+    if tool == "Bash":
+        return [] if result == _SILENT else result.splitlines()
+    if not tool.startswith(_CALLS):
+        return []
     try:
         return list(json.loads(result)["lines"])
-    except (ValueError, KeyError, TypeError):
-        ours = tool == "Bash" or tool.startswith(_CALLS)
-        return result.partition("<system-reminder>")[0].strip().splitlines() if ours else []
+    except ValueError:
+        return result.splitlines()

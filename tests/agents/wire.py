@@ -53,6 +53,7 @@ class _Count:
         self.users: list[str] = []
         self.results: list[str] = []
         self.turns: list[int] = []
+        self.called: list[str] = []
 
     def user(self, text: str) -> None:
         self.users.append(text)
@@ -61,8 +62,9 @@ class _Count:
     def result(self, text: str) -> None:
         self.results.append(text)
 
-    def answer(self) -> None:
+    def answer(self, called: str = "") -> None:
         self.turns = [turn + 1 for turn in self.turns]
+        self.called.append(called)
 
 
 class Anthropic:
@@ -73,7 +75,7 @@ class Anthropic:
                 message["content"] if isinstance(message["content"], list) else [{"type": "text", "text": message["content"]}]
             )
             if message["role"] == "assistant":
-                count.answer()
+                count.answer(next((part["name"] for part in content if part.get("type") == "tool_use"), ""))
                 continue
             for part in content:
                 if part.get("type") == "tool_result":
@@ -90,6 +92,7 @@ class Anthropic:
             count.users,
             count.results,
             count.turns,
+            count.called,
             tools,
             shape.get("schema"),
         )
@@ -154,7 +157,7 @@ class Responses:
             if kind.endswith("_output"):
                 count.result(_text(item.get("output")))
             elif kind.endswith("_call") or (kind == "message" and item.get("role") == "assistant"):
-                count.answer()
+                count.answer("tool_search" if kind == "tool_search_call" else item.get("name", ""))
             elif kind == "message" and item.get("role") == "user":
                 count.user(_text(item.get("content")))
             elif kind == "message":
@@ -171,6 +174,7 @@ class Responses:
             count.users,
             count.results,
             count.turns,
+            count.called,
             tools,
             shape.get("schema"),
         )
@@ -252,7 +256,7 @@ class Chat:
         count, system = _Count(), []
         for message in body.get("messages", []):
             if message["role"] == "assistant":
-                count.answer()
+                count.answer(next((called["function"]["name"] for called in message.get("tool_calls") or ()), ""))
             elif message["role"] == "tool":
                 count.result(_text(message.get("content")))
             elif message["role"] == "user":
@@ -270,6 +274,7 @@ class Chat:
             count.users,
             count.results,
             count.turns,
+            count.called,
             tools,
             shape,
         )
@@ -314,7 +319,7 @@ class Gemini:
         count = _Count()
         for content in body.get("contents", []):
             if content.get("role") == "model":
-                count.answer()
+                count.answer(next((part["functionCall"]["name"] for part in content["parts"] if "functionCall" in part), ""))
                 continue
             for part in content.get("parts", []):
                 if "functionResponse" in part:
@@ -334,6 +339,7 @@ class Gemini:
             count.users,
             count.results,
             count.turns,
+            count.called,
             tools,
             wanted.get("responseJsonSchema") or wanted.get("responseSchema"),
         )

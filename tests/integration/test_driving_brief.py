@@ -36,6 +36,8 @@ def said(toy: Toy, *, tools: bool = False, run: str | None = None, folder: Path 
 @pytest.mark.parametrize("tools", [False, True])
 def test_before_there_is_a_run_it_tells_the_rules_and_that_the_baseline_comes_first(make_toy: Made, tools: bool) -> None:
     toy = make_toy({"program.md": "Go down.\n", "AGENTS.md": "Be kind.\n"})
+    (toy.folder / "knob.txt").write_text("9\n")  # not committed, as an agent leaves it
+    toy.moved()
     body = said(toy, tools=tools)
     assert (body["run"], body["baseline"], body["over"], body["n"]) == (None, False, False, 1)
     for words in (
@@ -97,7 +99,8 @@ def test_checkout_behind_the_incumbent_is_told_so_and_how_to_get_its_files(toy: 
     body = said(toy)
     assert body["parent"] == 0
     assert "The incumbent, which has to be beaten, is experiment 1: score 9" in body["text"]
-    assert (command := "git restore --source=autoresearch/one/1 FILE") in body["text"]
+    command = "git restore --source=autoresearch/one/1 FILE"
+    assert command in body["text"]
     git(toy.folder, *command.replace("FILE", "knob.txt").split()[1:])
     assert said(toy)["parent"] == 1
     assert "You start from experiment 1, the incumbent" in said(toy)["text"]
@@ -148,6 +151,9 @@ def test_wrong_set_up_is_named(make_toy: Made, tmp_path: Path) -> None:
     (bare / "knob.txt").write_text("1\n")
     (bare / "autoresearch.toml").write_text(TASK)
     with pytest.raises(RepositoryError, match="no git repository"):
+        said(toy, folder=bare)
+    git(bare, "init", "-q")
+    with pytest.raises(RepositoryError, match="has no commit yet: `git add` your files"):
         said(toy, folder=bare)
     toy.write({"autoresearch.toml": "[task\n"})
     toy.moved()

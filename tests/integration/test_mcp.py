@@ -52,7 +52,7 @@ class Agent:
         found = await self.session.call_tool(tool, arguments)
         text = found.content[0].text  # type: ignore[union-attr]
         assert not found.is_error, text
-        assert found.structured_content is None or "\n".join(found.structured_content["lines"]) == text
+        assert (found.structured_content or {}).get("message", text) == text
         return text if found.structured_content is None else found.structured_content
 
     async def fails(self, tool: str, **arguments: Any) -> str:
@@ -103,7 +103,7 @@ def edit(toy: Toy, value: str) -> None:
 
 def test_session_from_the_brief_to_the_end_of_the_budget(toy: Toy) -> None:
     async def session(driver: Agent) -> None:
-        assert "no run yet" in (await driver.call("status"))["lines"][0]
+        assert "no run yet" in (await driver.call("status"))["message"]
         assert "knob.txt" in await driver.call("brief")
         edit(toy, "9")
         kept = await driver.verdict(message="a smaller knob\nless is less", expect="-10 %")
@@ -115,6 +115,7 @@ def test_session_from_the_brief_to_the_end_of_the_budget(toy: Toy) -> None:
         found = [(e["n"], e["verdict"], e["value"], e["by"]) for e in listed["experiments"]]
         assert found == [(0, "keep", 10.0, ""), (1, "keep", 9.0, "claude"), (2, "discard", 12.0, "claude")]
         shown = await driver.call("show", experiment=2)
+        assert shown["lines"] == 0
         assert "-9\n+12" in shown["diff"]
         assert "score: 12.0" in shown["log"]
         status = await driver.call("status")
@@ -177,7 +178,7 @@ def test_job_stays_where_the_client_cancels_or_goes_away(make_toy: Callable[...,
         edit(toy, "9")
         with anyio.move_on_after(3):
             await driver.call("try", message="cancelled")
-        assert "edits knob.txt" in (await driver.call("status"))["lines"][0]
+        assert "edits knob.txt" in (await driver.call("status"))["message"]
         await decided(driver, 2)
         edit(toy, "8")
         await driver.call("try", message="left alone", wait_s=0)
@@ -265,23 +266,61 @@ def test_what_is_no_message_is_survived_and_standard_output_is_protocol_alone(to
         '{"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "status", "arguments": {}}}',
     ]
     argv = [sys.executable, "-m", "autoresearch", "mcp"]
-    server = subprocess.Popen(argv, cwd=toy.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert server.stdin is not None
-    assert server.stdout is not None
-    server.stdin.write("".join(f"{line}\n" for line in sent))
-    server.stdin.flush()
     answers: dict[int, Any] = {}
-    while 5 not in answers or len([n for n in answers if n]) < 5:
-        found = json.loads(server.stdout.readline())
-        assert found["jsonrpc"] == "2.0"
-        answers[found.get("id") or 0] = found
+    with subprocess.Popen(argv, cwd=toy.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write("".join(f"{line}\n" for line in sent))
+        server.stdin.flush()
+        while len([n for n in answers if n]) < 5:
+            found = json.loads(server.stdout.readline())
+            assert found["jsonrpc"] == "2.0"
+            answers[found.get("id") or 0] = found
+        server.stdin.close()
+        assert server.wait(30) == 0
+        assert server.stdout.read() == ""
     assert "no run yet" in answers[5]["result"]["content"][0]["text"]
     assert answers[2]["result"]["isError"] is True
     assert "error" in answers[3]
     assert "error" in answers[4]
-    server.stdin.close()
-    assert server.wait(30) == 0
-    assert server.stdout.read() == ""
+
+
+# -- a tree of its own ---------------------------------------------------------------------------------------------------
+
+
+def test_with_enter_the_agent_has_a_tree_of_its_own_that_follows_the_verdicts(toy: Toy) -> None:
+    async def session(driver: Agent) -> None:
+        brief = await driver.call("brief")
+        (knob,) = toy.folder.glob(".autoresearch/*/trees/*/tree/knob.txt")
+        assert str(knob.parent) in brief
+        knob.write_text("12\n")
+        assert (await driver.verdict(message="larger"))["verdict"] == "discard"
+        assert knob.read_text() == "10\n"
+        knob.write_text("9\n")
+        assert (await driver.verdict(message="smaller"))["verdict"] == "keep"
+        assert knob.read_text() == "9\n"
+        assert (await driver.call("status"))["incumbent"] == 9.0
+        assert (await driver.call("show", experiment=2))["by"] == "claude"
+
+    drive(toy, session, "--enter")
+    assert (toy.folder / "knob.txt").read_text() == "10\n"
+    toy.check_untouched()
+
+
+def test_two_agents_in_trees_of_their_own_do_not_mix_their_changes(toy: Toy) -> None:
+    async def session() -> None:
+        async with agent(toy.folder, "--enter") as one, agent(toy.folder, "--enter", name="codex-mcp-client") as other:
+            await one.call("brief")
+            await other.call("brief")
+            first, second = sorted(toy.folder.glob(".autoresearch/*/trees/*/tree/knob.txt"))
+            first.write_text("9\n")
+            second.write_text("12\n")
+            assert (await other.verdict(message="larger"))["verdict"] == "discard"
+            assert (await one.verdict(message="smaller"))["verdict"] == "keep"
+
+    anyio.run(session)
+    found = [(e.proposer, e.value) for e in toy.history().experiments if e.n]
+    assert found == [("codex", 12.0), ("claude", 9.0)]
 
 
 # -- ideas ---------------------------------------------------------------------------------------------------------------
@@ -296,7 +335,7 @@ def test_idea_is_noted_with_who_had_it_also_while_an_owner_works(toy: Toy) -> No
         assert run is not None
         assert lock.owner(toy.project.paths.run(run.run).lock)
         noted = await driver.call("idea", text="try 0 as well")
-        assert "idea 1 stands in the next prompts" in noted["lines"][0]
+        assert "idea 1 stands in the next prompts" in noted["message"]
         end(toy)
         assert (await driver.call("idea", text="and less than 0", done=1))["ideas"] == [
             {"number": 1, "text": "noted by claude: try 0 as well", "done": True},

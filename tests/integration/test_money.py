@@ -177,6 +177,7 @@ def test_what_a_killed_attempt_spent_counts_before_anything_is_asked(make_toy: C
     ledger = toy.project.ledger()
     from autoresearch.records import Event
 
+    ledger.own("one")
     ledger.append("one", Event("run_started", None, {}), Event("asked", 2, {"parents": [1]}))
     ledger.close()
     folder = toy.project.paths.run("one").experiment(2)

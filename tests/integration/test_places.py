@@ -325,3 +325,444 @@ def test_modes_that_the_file_system_does_not_have_are_no_change(toy: Toy) -> Non
     toy.write({"knob.txt": "8\n"})
     (toy.folder / "knob.txt").chmod(0o755)
     assert shot(toy).edits == {"knob.txt": Blob(b"8\n")}
+
+
+# -- a tree of its own -----------------------------------------------------------------------------------------------------
+
+
+def entered(toy: Toy) -> places.Place:
+    return places.enter(toy.project, toy.history().run.run, load(toy.folder))  # type: ignore[union-attr]
+
+
+def spot(place: places.Place) -> tuple[object, ...]:
+    return (place.project.folder, place.folder, place.run, place.tree)
+
+
+def changed(toy: Toy, place: places.Place) -> Snapshot:
+    return places.snapshot(place, load(toy.folder), toy.history())
+
+
+def follow(toy: Toy, place: places.Place, tried: Snapshot) -> str:
+    return places.follow(place, load(toy.folder), toy.history(), tried)
+
+
+def files(place: places.Place) -> dict[str, str]:
+    assert place.tree is not None
+    found = (path for path in sorted(place.tree.rglob("*")) if path.is_file() and ".git" not in path.parts)
+    return {str(path.relative_to(place.tree)): path.read_text(errors="replace") for path in found}
+
+
+def test_an_entered_tree_holds_the_incumbent_and_nothing_of_it_leads_to_the_users_repository(toy: Toy) -> None:
+    measured(toy, knob(9), knob(12))
+    place = entered(toy)
+    assert place.tree == place.folder == toy.folder / ".autoresearch/one/trees/1/tree"
+    assert sorted(files(place)) == [".gitignore", "autoresearch.toml", "evaluate.py", "knob.txt"]
+    assert (place.folder / "knob.txt").read_text() == "9\n"
+    assert git(place.folder, "status", "--porcelain") == ""
+    assert git(place.folder, "log", "--format=%s %an").split("\n") == ["experiment 1 autoresearch", ""]
+    assert git(place.folder, "config", "user.name").strip() == "autoresearch"
+    assert not (place.folder / ".git/objects/info/alternates").exists()
+    assert spot(places.find(place.folder / ".git")) == spot(place)
+    assert changed(toy, place) == Snapshot(1, {})
+
+
+def test_every_command_finds_the_real_project_from_inside(toy: Toy) -> None:
+    from autoresearch.project import Project
+
+    measured(toy)
+    place = entered(toy)
+    (place.folder / "extra").mkdir()
+    assert Project.find(place.folder / "extra").folder == toy.folder
+    assert spot(places.find(place.folder / "extra")) == spot(place)
+
+
+def test_a_tree_is_the_same_after_clean(toy: Toy, cache: Path) -> None:
+    import shutil
+
+    measured(toy, knob(9))
+    place = entered(toy)
+    shutil.rmtree(cache)
+    (place.folder / "knob.txt").write_text("8\n")
+    assert git(place.folder, "diff", "--stat").startswith(" knob.txt")
+    tried = changed(toy, place)
+    assert follow(toy, place, tried).startswith("this tree holds the incumbent's files, of experiment 1; set: knob.txt")
+    git(place.folder, "fsck", "--strict")
+
+
+def test_every_kind_of_change_in_a_tree_counts_whatever_was_done_to_its_repository(make_toy: Callable[..., Toy]) -> None:
+    toy = measured(make_toy({"extra/gone": "1", "extra/mode": "1", "extra/link": "1", "extra/folder/x": "1"}))
+    place = entered(toy)
+    here = Toy(place.folder)
+    for name in AWKWARD:
+        here.write({name: b"\xff\r\n"})
+    here.write({"knob.txt": "8\n", "extra/log.tmp": "ignored", "extra/__pycache__/x.pyc": "", "notes.md": "x", "log/a/b": "x"})
+    (here.folder / "extra/gone").unlink()
+    (here.folder / "extra/mode").chmod(0o755)
+    (here.folder / "extra/link").unlink()
+    (here.folder / "extra/link").symlink_to("no/where")
+    (here.folder / "extra/folder/x").unlink()
+    (here.folder / "extra/folder").rmdir()
+    here.write({"extra/folder": "a file now", "evaluate.py": "print('score: 0')"})
+    (place.folder / ".git/info/exclude").write_text("*\n")
+    here.git("add", "-f", "-A")
+    here.git("commit", "-q", "-m", "mine")
+    found = changed(toy, place)
+    assert (found.parent, found.edits) == (
+        0,
+        {
+            **dict.fromkeys(AWKWARD, Blob(b"\xff\r\n")),
+            "knob.txt": Blob(b"8\n"),
+            "evaluate.py": Blob(b"print('score: 0')"),
+            "extra/gone": None,
+            "extra/mode": Blob(b"1", "100755"),
+            "extra/link": Blob(b"no/where", "120000"),
+            "extra/folder": Blob(b"a file now"),
+            "extra/folder/x": None,
+        },
+    )
+    assert sorted(found.new) == sorted([*AWKWARD, "extra/folder"])
+    words = "left out of the candidate (new, not in the editable scope or ignored): extra/log.tmp, log/, notes.md"
+    assert found.notes == (words,)
+    assert changed(toy, place).notes == ()  # said once
+    (place.folder / ".git/HEAD").write_text("broken")
+    assert changed(toy, place).edits == found.edits
+    before = files(place)
+    follow(toy, place, found)
+    assert git(place.folder, "status", "--porcelain", "--untracked-files=no") == ""
+    assert {"notes.md", "log/a/b", "extra/log.tmp"} <= files(place).keys()
+    assert not [name for name in files(place) if "__pycache__" in name]
+    assert changed(toy, place).edits == {}
+    assert (place.folder / "extra/mode").stat().st_mode & 0o777 == 0o644
+    assert before["evaluate.py"] != (place.folder / "evaluate.py").read_text() == (toy.folder / "evaluate.py").read_text()
+
+
+def test_a_keep_moves_the_tree_on_and_a_discard_takes_it_back(toy: Toy) -> None:
+    measured(toy)
+    place = entered(toy)
+    git(place.folder, "status")
+    (place.folder / "knob.txt").write_text("9\n")
+    (place.folder / "notes.md").write_text("keep me")
+    kept = changed(toy, place)
+    toy.run([knob(9)], wish=Wish(name="one", experiments=1))
+    assert follow(toy, place, kept) == "this tree holds the incumbent's files, of experiment 1"
+    assert (git(place.folder, "status", "--porcelain"), changed(toy, place).parent) == ("?? notes.md\n", 1)
+    (place.folder / "knob.txt").write_text("12\n")
+    (place.folder / "extra").mkdir()
+    (place.folder / "extra/new.py").write_text("x")
+    assert git(place.folder, "diff", "--name-only") == "knob.txt\n"
+    discarded = changed(toy, place)
+    assert discarded.edits == {"knob.txt": Blob(b"12\n"), "extra/new.py": Blob(b"x")}
+    was = (place.folder / "knob.txt").stat().st_mtime_ns
+    words = follow(toy, place, discarded)
+    assert words == "this tree holds the incumbent's files, of experiment 1; set: extra/new.py, knob.txt"
+    assert (place.folder / "knob.txt").read_text() == "9\n"
+    assert (place.folder / "knob.txt").stat().st_mtime_ns >= was + 10**9
+    assert not (place.folder / "extra").exists()
+    assert (place.folder / "notes.md").read_text() == "keep me"
+    assert git(place.folder, "status", "--porcelain") == "?? notes.md\n"
+
+
+def test_other_agents_keeps_move_a_tree_on(toy: Toy) -> None:
+    measured(toy)
+    place = entered(toy)
+    (place.folder / "knob.txt").write_text("12\n")
+    tried = changed(toy, place)
+    toy.run([Patch({"knob.txt": "9\n", "extra/model.py": "x"})], wish=Wish(name="one", experiments=1))
+    assert "experiment 1; set: extra/model.py, knob.txt" in follow(toy, place, tried)
+    assert (place.folder / "knob.txt").read_text() == "9\n"
+    assert changed(toy, place) == Snapshot(1, {})
+    assert follow(toy, place, tried) == "this tree holds the incumbent's files, of experiment 1"  # asked a second time
+
+
+def test_a_tree_that_was_changed_since_is_left_as_it_is(toy: Toy) -> None:
+    measured(toy)
+    place = entered(toy)
+    (place.folder / "knob.txt").write_text("12\n")
+    tried = changed(toy, place)
+    (place.folder / "knob.txt").write_text("11\n")
+    toy.run([knob(9)], wish=Wish(name="one", experiments=1))
+    words = follow(toy, place, tried)
+    assert words == (
+        "this tree was changed since (knob.txt) and is left as it is, on experiment 0; the incumbent is experiment 1 by now"
+    )
+    assert (place.folder / "knob.txt").read_text() == "11\n"
+    assert changed(toy, place) == Snapshot(0, {"knob.txt": Blob(b"11\n")}, ("knob.txt",))
+
+
+def test_commits_of_whoever_works_in_a_tree_are_not_lost(toy: Toy) -> None:
+    measured(toy)
+    place = entered(toy)
+    git(place.folder, "switch", "-q", "-c", "idea")
+    (place.folder / "knob.txt").write_text("12\n")
+    git(place.folder, "commit", "-q", "-am", "mine")
+    follow(toy, place, changed(toy, place))
+    assert git(place.folder, "show", "idea:knob.txt") == "12\n"
+    assert git(place.folder, "branch", "--show-current") == "main\n"
+    (place.folder / "knob.txt").write_text("13\n")
+    git(place.folder, "commit", "-q", "-am", "on main")
+    mine = git(place.folder, "rev-parse", "HEAD").strip()
+    follow(toy, place, changed(toy, place))
+    assert git(place.folder, "show", f"yours/{mine[:12]}:knob.txt") == "13\n"
+    assert (place.folder / "knob.txt").read_text() == "10\n"
+
+
+def test_what_stands_in_the_way_of_a_file_is_set_aside_and_no_link_is_followed(
+    make_toy: Callable[..., Toy], tmp_path: Path
+) -> None:
+    toy = measured(make_toy({"extra/x": "1", "extra/y": "1"}))
+    place = entered(toy)
+    outside = tmp_path / "outside"
+    (place.folder / "extra").rename(outside)
+    (place.folder / "extra").symlink_to(outside)
+    (place.folder / "knob.txt").unlink()
+    (place.folder / "knob.txt").mkdir()
+    (place.folder / "knob.txt" / "mine").write_text("mine")
+    tried = changed(toy, place)
+    assert tried.edits == {"extra/x": None, "extra/y": None, "knob.txt": None}
+    (outside / "x").write_text("2")
+    words = follow(toy, place, tried)
+    aside = toy.folder / ".autoresearch/one/trees/1/aside"
+    assert f"in the way, and moved to {aside / '1-extra'}, {aside / '2-knob.txt'}" in words
+    assert (outside / "x").read_text() == "2"
+    assert (place.folder / "extra/x").read_text() == "1"
+    assert (aside / "2-knob.txt/mine").read_text() == "mine"
+    assert changed(toy, place).edits == {}
+
+
+def test_a_repository_that_leads_elsewhere_is_set_aside(toy: Toy) -> None:
+    import shutil
+
+    measured(toy)
+    place = entered(toy)
+    shutil.rmtree(place.folder / ".git")
+    (place.folder / ".git").write_text(f"gitdir: {toy.folder / '.git'}\n")
+    (place.folder / "knob.txt").write_text("12\n")
+    follow(toy, place, changed(toy, place))
+    assert git(place.folder, "log", "--format=%s") == "the baseline\n"
+    assert git(place.folder, "status", "--porcelain") == ""
+
+
+def test_a_project_below_the_top_is_entered_at_its_place(make_toy: Callable[..., Toy]) -> None:
+    toy = make_toy(inside="sub folder/project")
+    top = toy.folder.parents[1]
+    (top / "lib.py").write_text("1")
+    git(top, "add", "-A")
+    toy.commit()
+    measured(toy)
+    place = entered(toy)
+    assert place.tree is not None
+    assert place.folder == place.tree / "sub folder/project"
+    assert spot(places.find(place.tree)) == spot(places.find(place.folder)) == spot(place)
+    (place.folder / "knob.txt").write_text("8\n")
+    (place.tree / "lib.py").write_text("2")
+    tried = changed(toy, place)
+    assert tried.edits == {"knob.txt": Blob(b"8\n"), "../../lib.py": Blob(b"2")}
+    assert "set: lib.py, knob.txt" in follow(toy, place, tried)
+
+
+PRIVATE = '\n[gate]\ncommand = "python evaluate.py"\nprivate = ["secret.txt", "hidden/**"]\n'
+
+
+def test_private_files_and_other_parts_are_in_no_entered_tree(make_toy: Callable[..., Toy], tmp_path: Path) -> None:
+    task = TASK.replace('name = "toy"', 'name = "toy"\npaths = ["lib"]') + PRIVATE
+    names = {"secret.txt": "s3cret", "hidden/a": "s3cret too", "lib/x.py": "1", "other/y.py": "1"}
+    toy = measured(make_toy(names, task=task), knob(9))
+    place = entered(toy)
+    assert sorted(files(place)) == [".gitignore", "autoresearch.toml", "evaluate.py", "knob.txt", "lib/x.py"]
+    (place.folder / "knob.txt").write_text("12\n")
+    follow(toy, place, changed(toy, place))
+    objects = git(place.folder, "cat-file", "--batch-all-objects", "--batch", errors="replace")
+    assert "s3cret" not in objects
+    assert "secret.txt" not in objects
+
+
+def test_submodules_are_plain_folders_of_an_entered_tree(make_toy: Callable[..., Toy], tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    git(library, "init", "-q", "-b", "main")
+    (library / "x.py").write_text("1")
+    git(library, "add", "-A")
+    git(library, "commit", "-q", "-m", "one")
+    toy = make_toy()
+    toy.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), "lib")
+    toy.commit()
+    measured(toy, knob(9))
+    place = entered(toy)
+    assert (place.folder / "lib/x.py").read_text() == "1"
+    (place.folder / "lib/x.py").write_text("2")
+    tried = changed(toy, place)
+    assert tried.edits == {"lib/x.py": Blob(b"2")}
+    follow(toy, place, tried)
+    assert (place.folder / "lib/x.py").read_text() == "1"
+
+
+def test_sha256_trees_are_entered(tmp_path: Path, make_toy: Callable[..., Toy]) -> None:
+    folder = tmp_path / "sha256"
+    folder.mkdir()
+    git(folder, "init", "-q", "--object-format=sha256")
+    toy = measured(make_toy(folder=folder), knob(9))
+    place = entered(toy)
+    (place.folder / "knob.txt").write_text("12\n")
+    follow(toy, place, changed(toy, place))
+    assert (changed(toy, place), git(place.folder, "status", "--porcelain")) == (Snapshot(1, {}), "")
+
+
+def test_a_removed_tree_says_how_to_make_another(toy: Toy) -> None:
+    import shutil
+
+    measured(toy)
+    place = entered(toy)
+    assert place.tree is not None
+    shutil.rmtree(place.tree)
+    with pytest.raises(SetupError, match="removed or replaced.*autoresearch enter"):
+        changed(toy, place)
+    shutil.rmtree(place.tree.parent)
+    with pytest.raises(SetupError, match="is no tree of a run"):
+        changed(toy, place)
+
+
+def test_a_place_that_somebody_made_up_is_refused(toy: Toy, tmp_path: Path) -> None:
+    measured(toy)
+    place = places.Place(toy.project, tmp_path, "one", tmp_path)
+    with pytest.raises(SetupError, match="is no tree of a run of"):
+        follow(toy, place, Snapshot(0, {}))
+
+
+# -- killed, and at the same time ------------------------------------------------------------------------------------------
+
+ENTER = """\
+import sys
+from pathlib import Path
+from autoresearch.driving import places
+from autoresearch.project import Project
+from autoresearch.taskfile import load
+project = Project(Path(sys.argv[1]))
+print(places.enter(project, "one", load(project.folder)).tree.parent.name)
+"""
+
+KILLED = """\
+import os, signal, sys
+from pathlib import Path
+from autoresearch.driving import places
+from autoresearch.records import Blob
+from autoresearch.taskfile import load
+from autoresearch.workspace import entered, moving
+
+count, at = 0, int(sys.argv[3])
+calls = ("open", "replace", "rename", "unlink", "mkdir", "remove", "rmdir", "symlink", "subprocess.Popen", "shutil.rmtree")
+
+def hook(event, args):
+    global count
+    if event.removeprefix("os.") in calls and not (event == "open" and args[1] == "r"):
+        count += 1
+        if count == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+place = places.find(Path(sys.argv[1]))
+task = load(place.project.folder)
+ledger = place.project.ledger(read_only=True)
+history = ledger.history("one")
+tried = places.snapshot(place, task, history) if sys.argv[2] == "follow" else None
+sys.addaudithook(hook)
+if tried is not None:
+    places.follow(place, task, history, tried)
+else:
+    places.enter(place.project, "one", task)
+print("through")
+"""
+
+
+def process(script: str, *args: str) -> subprocess.Popen[str]:
+    import sys
+
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def test_trees_that_are_entered_at_the_same_time_are_not_the_same(toy: Toy) -> None:
+    measured(toy)
+    entering = [process(ENTER, str(toy.folder)) for _ in range(4)]
+    found = [one.communicate()[0].strip() for one in entering]
+    assert sorted(found) == ["1", "2", "3", "4"]
+    for number in found:
+        root = toy.folder / ".autoresearch/one/trees" / number / "tree"
+        assert changed(toy, places.find(root)) == Snapshot(0, {})
+
+
+def test_a_move_that_is_killed_anywhere_is_ended_by_the_next_call_and_no_edit_is_lost(make_toy: Callable[..., Toy]) -> None:
+    """Of every call that changes something on the disk each is the last one once; an edit made after the kill stays."""
+    toy = make_toy({"extra/a": "1", "extra/b": "1"})
+    measured(toy)
+    place = entered(toy)
+    at, over = 0, False
+    while not over:
+        at += 1
+        number = str(9 + at)
+        Toy(place.folder).write({"extra/a": number, "extra/new": number, "knob.txt": "12\n", "notes.md": number})
+        (place.folder / "extra/b").unlink(missing_ok=True)
+        one = process(KILLED, str(place.folder), "follow", str(at))
+        out, errors = one.communicate()
+        over = "through" in out
+        assert over or one.returncode == -9, errors
+        began = (place.folder.parent / "moving.json").exists()
+        Toy(place.folder).write({"knob.txt": "11\n"})  # whoever works there goes on at once
+        found = changed(toy, place)
+        assert found.edits["knob.txt"] == Blob(b"11\n"), at
+        if began or over:
+            assert found.edits.keys() == {"knob.txt"}, at
+        else:
+            assert found.edits.keys() <= {"knob.txt", "extra/a", "extra/b", "extra/new"}, at
+        assert (place.folder / "notes.md").read_text() == number
+        words = follow(toy, place, found)
+        assert "holds the incumbent's files" in words
+        assert (changed(toy, place).edits, git(place.folder, "status", "--porcelain")) == ({}, "?? notes.md\n"), at
+    assert at > 15
+
+
+def test_an_enter_that_is_killed_anywhere_leaves_nothing_that_counts(toy: Toy) -> None:
+    measured(toy)
+    at, over = 0, False
+    trees = toy.folder / ".autoresearch/one/trees"
+    while not over:
+        at += 1
+        one = process(KILLED, str(toy.folder), "enter", str(at))
+        out, errors = one.communicate()
+        over = "through" in out
+        assert over or one.returncode == -9, errors
+        for folder in trees.glob("[0-9]*") if trees.is_dir() else []:
+            if (folder / "place.json").exists():
+                assert changed(toy, places.find(folder / "tree")) == Snapshot(0, {}), at
+    place = entered(toy)
+    assert changed(toy, place) == Snapshot(0, {})
+    assert all((folder / "place.json").exists() for folder in trees.glob("[0-9]*"))
+    assert at > 10
+
+
+@pytest.mark.alone
+def test_twenty_thousand_files_are_quick(make_toy: Callable[..., Toy]) -> None:
+    toy = make_toy({f"data/{i // 100}/{i}.txt": str(i) for i in range(20000)})
+    measured(toy)
+    toy.write({"knob.txt": "8\n"})
+    place, task, history = places.find(toy.folder), load(toy.folder), toy.history()
+    took: dict[str, float] = {}
+
+    def timed(name: str, call: Callable[[], object]) -> object:
+        started = time.monotonic()
+        found = call()
+        took[name] = min(took.get(name, 9.0), time.monotonic() - started)
+        return found
+
+    status = ["git", "--no-optional-locks", "status", "--porcelain", "-uall"]
+    for _ in range(3):
+        timed("status", lambda: subprocess.run(status, cwd=toy.folder, check=True, capture_output=True))
+        timed("checkout", lambda: places.snapshot(place, task, history))
+    timed("enter", lambda: entered(toy))
+    tree = places.find(toy.folder / ".autoresearch/one/trees/1/tree")
+    (tree.folder / "knob.txt").write_text("8\n")
+    tried = [timed("tree", lambda: places.snapshot(tree, task, history)) for _ in range(3)][0]
+    timed("follow", lambda: places.follow(tree, task, history, tried))  # type: ignore[arg-type]
+    print({name: round(s, 3) for name, s in took.items()})
+    assert took["checkout"] < took["status"] + 0.25
+    assert took["tree"] < 1.5
+    toy.moved()

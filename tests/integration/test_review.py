@@ -329,6 +329,7 @@ def test_approval_that_a_kill_left_undone_is_carried_out_by_the_next_run(make_to
     ledger = toy.project.ledger()
     event, _ = errands.order(ledger.history("one"), "approve", {"experiments": [1]})
     assert event is not None
+    ledger.own("one")
     ledger.append("one", event, durable=True)
     assert errands.order(ledger.history("one"), "approve", {"experiments": [1]})[0] is None
     ledger.close()

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from tests.conftest import Toy, git
 
+from autoresearch.driving import places
 from autoresearch.skill import block, page
+from autoresearch.taskfile import load
 from autoresearch.testing import Patch
 
 CLAUDE, SHARED = ".claude/skills/autoresearch/SKILL.md", ".agents/skills/autoresearch/SKILL.md"
@@ -225,6 +227,37 @@ def test_agents_md_that_is_a_link_stays_one(toy: Toy, home: Path) -> None:
     toy.moved()
 
 
+@pytest.mark.parametrize("committed", [False, True])
+def test_block_in_a_tracked_file_is_in_the_way_of_no_experiment(
+    committed: bool, make_toy: Callable[..., Toy], home: Path
+) -> None:
+    toy = make_toy({"AGENTS.md": "mine\n"})
+    toy.run([Patch({"knob.txt": "9\n"})])
+    out = call(toy.folder, "install", "--for", "agents-md", "--for", "claude")
+    assert "AGENTS.md is changed: commit it, or a new run asks about that" in out
+    if committed:
+        toy.commit()
+    (toy.folder / "knob.txt").write_text("8\n")
+    assert [*looked(toy).edits] == ["knob.txt"]
+    with (toy.folder / "AGENTS.md").open("a") as file:
+        file.write("and more\n")
+    assert sorted(looked(toy).edits) == ["AGENTS.md", "knob.txt"]
+    (toy.folder / "knob.txt").write_text("10\n")
+    toy.moved()
+
+
+def looked(toy: Toy) -> places.Snapshot:
+    """What would be tried from the checkout."""
+    return places.snapshot(places.find(toy.folder), load(toy.folder), toy.history())
+
+
+def test_block_comes_out_of_a_tracked_file_again(make_toy: Callable[..., Toy], home: Path) -> None:
+    toy = make_toy({"AGENTS.md": "mine\n"})
+    call(toy.folder, "install", "--for", "agents-md")
+    call(toy.folder, "remove")
+    toy.moved()
+
+
 def test_changed_block_is_asked_about(toy: Toy, home: Path) -> None:
     path = toy.folder / "AGENTS.md"
     path.write_bytes(block.put(b"mine\n").replace(b"Never write results", b"Write results"))
@@ -239,15 +272,11 @@ def test_changed_block_is_asked_about(toy: Toy, home: Path) -> None:
 
 def test_block_is_not_told_to_those_who_propose(make_toy: Callable[..., Toy]) -> None:
     toy = make_toy({"AGENTS.md": block.put(b"House rule: be kind.\n")})
-    seen: list[str] = []
-
-    def patch(brief: Any, tree: Path) -> Patch:
-        seen.append(brief.text)
-        return Patch({"knob.txt": "9\n"})
-
-    toy.run(patch)
-    assert "House rule: be kind." in seen[0]
-    assert "autoresearch try" not in seen[0]
+    toy.run([Patch({"knob.txt": "9\n"})])
+    argv = [sys.executable, "-m", "autoresearch", "brief"]
+    told = subprocess.run(argv, cwd=toy.folder, capture_output=True, text=True, check=True).stdout
+    assert "House rule: be kind." in told
+    assert "autoresearch try" not in told
 
 
 # -- which agents, and for whom ----------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def test_place_behind_the_incumbent_is_told_what_it_stands_on_and_where_the_incu
     story.experiment(None, 90.0)
     behind = driven(story, here=Snapshot(0, {"a.py": None})).text
     assert "You start from the baseline (score 100). The incumbent, which has to be beaten, is experiment 1: score 90" in behind
-    assert "1 file here differs from that: this is tried next." in behind
+    assert "1 file here differs from that: this is tried next, unless you undo it." in behind
     assert "`git restore --source=autoresearch/r/1 FILE`" in behind
     level = driven(story).text
     assert "You start from experiment 1, the incumbent" in level

@@ -191,7 +191,7 @@ def test_every_call_outside_of_a_project_says_so(tmp_path: Path, tool: str) -> N
 
 
 def test_before_the_first_run_a_look_says_how_it_begins(project: Path) -> None:
-    for tool in ("status", "history"):
+    for tool in ("status", "history", "idea"):
         failed, text = call(project, tool, {})
         assert not failed
         assert "no run yet: the first `try` starts one" in text

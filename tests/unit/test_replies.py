@@ -107,22 +107,20 @@ def test_worse_in_pairs_is_told_with_the_interval_of_their_differences() -> None
     story = noisy()
     n = raced(story, [(101.0, 100.0), (102.0, 100.0), (101.5, 100.0), (101.5, 100.0)])
     found = reply(story)
-    half = t95(3) * math.sqrt(sum(x * x for x in (0.5, 0.5)) / 3) / 2
+    half = math.hypot(t95(3) * math.sqrt((0.5**2 + 0.5**2) / 3) / 2, 0.684 * 0.1)  # differences, and a step of rounding
     assert found.body["change"] == pytest.approx(1.5)
-    assert found.body["interval"]["low"] == pytest.approx(math.floor(10 * (1.5 - half)) / 10)
-    assert found.body["interval"]["high"] == pytest.approx(math.ceil(10 * (1.5 + half)) / 10)
+    assert found.body["interval"] == {"low": round(1.5 - half, 2), "high": round(1.5 + half, 2), "level": 0.9}
     assert found.body["pairs"] == 4
     head = next(line for line in found.lines if line.startswith(f"experiment {n}: discard (worse)"))
-    assert "score 101.5 against 100.0 of the baseline, +1.5 % [90 %: +1.0, +2.0], worse (lower is better), 4 pairs" in head
+    assert "score 101.5 against 100.0 of the baseline, +1.5 % [90 %: +1.01, +1.99], worse (lower is better), 4 pairs" in head
 
 
 def test_one_run_has_the_noise_of_both_sides_as_its_interval() -> None:
     story = noisy()
     story.experiment(value=103.0)
     found = reply(story)
-    half = 1.6448536 * 0.4 * math.sqrt(2)
-    assert found.body["interval"]["low"] == pytest.approx(math.floor(10 * (3 - half)) / 10)
-    assert found.body["interval"]["high"] == pytest.approx(math.ceil(10 * (3 + half)) / 10)
+    half = math.hypot(1.6448536 * 0.4 * math.sqrt(2), 0.684 * 0.1)
+    assert found.body["interval"] == {"low": round(3 - half, 2), "high": round(3 + half, 2), "level": 0.9}
     assert found.body["pairs"] == 0
 
 
@@ -168,11 +166,18 @@ def test_values_have_the_digits_that_the_noise_supports_everywhere() -> None:
     assert found.body["value"] == 101.2
 
 
-def test_an_interval_is_never_narrower_than_the_digits_shown() -> None:
+def test_an_interval_is_never_narrower_than_what_rounding_takes() -> None:
     story = noisy()
-    raced(story, [(101.01, 100.0), (101.02, 100.0), (101.03, 100.0)])
+    raced(story, [(101.04, 100.0), (101.04, 100.0), (101.04, 100.0)])
     ends = reply(story).body["interval"]
-    assert ends["low"] <= 1.01 <= 1.03 <= ends["high"]
+    assert ends["low"] < 1.0 < 1.04 < ends["high"]
+
+
+def test_intervals_are_made_of_what_may_be_seen() -> None:
+    one, other = noisy(), noisy()
+    raced(one, [(101.04, 100.0), (102.0, 100.0), (101.6, 100.0)])
+    raced(other, [(100.96, 100.0), (102.0, 100.0), (101.6, 100.0)])
+    assert reply(one).body["interval"] == reply(other).body["interval"]
 
 
 def test_the_bar_is_the_incumbent_of_the_decision_not_what_the_change_was_made_of() -> None:
@@ -425,7 +430,7 @@ def test_near_misses_are_told_closest_first_and_without_this_one() -> None:
         story.experiment(value=value, verdict="discard", reason="worse")
     found = reply(story)
     assert [row["experiment"] for row in found.body["near_misses"]] == [2, 4, 5]
-    assert 'near miss: experiment 2 "idea 2", score 100.1 (+0.10 %)' in found.lines
+    assert 'near miss, no gain: experiment 2 "idea 2", score 100.1 (+0.10 %)' in found.lines
     assert "experiment 6 is a near miss" in after(found)
 
 

@@ -40,7 +40,7 @@ def show_brief(folder: Path, n: int | None, name: str | None, *, as_json: bool, 
     """
     place = find(folder)
     if driving and n is not None:
-        raise SetupError(f"brief {n} --try: what experiment {n} was told is printed without --try, what to know now without {n}")
+        raise SetupError(f"brief {n} --try: what experiment {n} was told is printed without --try")
     if driving is None:
         driving = n is None and place.tree is not None
     body = brief_for(place, name).body if driving else _body(place.project, n, name or place.run)
@@ -53,7 +53,7 @@ def show_brief(folder: Path, n: int | None, name: str | None, *, as_json: bool, 
 
 def _body(project: Project, n: int | None, name: str | None) -> dict[str, Any]:
     if not project.paths.ledger.is_file():
-        told = "`autoresearch run --dry-run` prints what the first experiment would be told"
+        told = "`autoresearch run --dry-run` prints what the first experiment would be told, `brief --try` what you are to know"
         raise SetupError(f"no run in {project.folder} yet: {told}")
     ledger = project.ledger(read_only=True)
     try:

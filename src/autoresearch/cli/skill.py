@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,13 +160,20 @@ def _short(path: Path) -> str:
 def _hints(done: Sequence[Change], chosen: Sequence[str], top: Path | None) -> list[str]:
     """What a person does next."""
     hints = []
-    if any(changes.seen_by_git(c.spot.path) == "untracked" for c in done if c.spot.level == "project"):
+    seen = {c: changes.seen_by_git(c.spot.path) for c in done if top}
+    if "untracked" in seen.values():
         hints.append("what is new to git: commit it to share it, or name it in .git/info/exclude")
+    hints += [f"{_short(c.spot.path)} is changed: commit it, or a new run asks about that" for c in _mixed(seen)]
     if top and "gemini" in chosen:
         hints.append(f"gemini looks in the folder that it is started in, and only if it trusts it: start it in {top}")
     where = f" in {top}" if top else " in a project"
     again = "autoresearch skill remove" + ("" if top else " --user")
     return [*hints, f"next: start your agent{where} and say what to improve and for how long · take it away: {again}"]
+
+
+def _mixed(seen: Mapping[Change, str]) -> list[Change]:
+    """Files that git tracks and that differ now from what it has."""
+    return [change for change, git in seen.items() if git == "tracked" and change.did == "updated"]
 
 
 def _nothing(level: Level, top: Path | None) -> list[str]:

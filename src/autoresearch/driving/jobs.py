@@ -120,13 +120,13 @@ class Jobs:
             AutoresearchError: there is none of that name, or the ruler has changed since.
         """
         if self._run is not None:
-            with self._reading() as ledger:
+            with self._open() as ledger:
                 return self._project.pick(ledger, self._run).run
-        if self._new or not self._project.paths.ledger.is_file():
+        if self._new or not self._project.has_ledger:
             return None
         task = self._task()
         digest, _ = private.ruler(task, self._project.folder)
-        with self._reading() as ledger:
+        with self._open() as ledger:
             same = [r.run for r in ledger.runs() if r.ruler == digest]
             if not same and ledger.runs():
                 location = self._project.location(None)
@@ -140,7 +140,7 @@ class Jobs:
         if name is None:
             name = self.ensure()
             self._say(f"run {name} (new) of {task.task.name}: the baseline is measured first")
-        with self._writing() as ledger:
+        with self._open() as ledger:
             history = ledger.history(name)
             found = snapshot(self._place, task, history)
             body = {**body, "parent": found.parent, "content": ledger.put(pack(found.edits)), "where": self._where(found)}
@@ -182,7 +182,7 @@ class Jobs:
         request = self._request(job)
         answer = self._answer(request, until)
         task = self._task()
-        with self._reading() as ledger:
+        with self._open() as ledger:
             history = ledger.history(request.run)
             offer = history.agenda.offers.get(job)
             n = offer.experiment if offer is not None else None
@@ -195,7 +195,7 @@ class Jobs:
             return replies.without_verdict(history, task, job=job, answer=answer)
 
     def _request(self, job: int) -> Request:
-        with self._reading() as ledger:
+        with self._open() as ledger:
             request = ledger.request_of(job)
         if request is None or request.kind not in (TRY, PROBE):
             raise SetupError(f"there is no job {job}: expected a number that `autoresearch try --background` gave")
@@ -206,7 +206,7 @@ class Jobs:
         attempts = 0
         here_at = told_at = time.monotonic()  # when an owner was seen last
         owner_lock = self._project.paths.run(request.run).lock
-        with self._reading() as ledger:
+        with self._open() as ledger:  # one for reading takes a ledger at rest for one that stays so, and an owner may come
             while (answer := ledger.answered(request.id)) is None:
                 now = time.monotonic()
                 if until is not None and now >= until:
@@ -226,7 +226,7 @@ class Jobs:
     def _take_over(self, request: Request, attempts: int) -> None:
         """See to it that somebody works on the run; answers the request where that cannot be."""
         task = self._task()
-        with self._writing() as ledger:
+        with self._open() as ledger:
             if ledger.answered(request.id) is not None:
                 return
             history = ledger.history(request.run)
@@ -251,7 +251,7 @@ class Jobs:
 
     def _tell(self, request: Request) -> None:
         """Say what goes on, where that changed."""
-        with self._reading() as ledger:
+        with self._open() as ledger:
             words = replies.running(ledger.history(request.run), self._task(), job=request.id).lines
         if words:
             self._say(words[0])
@@ -276,15 +276,8 @@ class Jobs:
         return load(self._project.folder)
 
     @contextmanager
-    def _reading(self) -> Iterator[SqliteLedger]:
-        ledger = self._project.ledger(read_only=True)
-        try:
-            yield ledger
-        finally:
-            ledger.close()
-
-    @contextmanager
-    def _writing(self) -> Iterator[SqliteLedger]:
+    def _open(self) -> Iterator[SqliteLedger]:
+        """The ledger, opened as one that writes: a reader of a file at rest sees nothing of what an owner writes later."""
         ledger = self._project.ledger()
         try:
             yield ledger

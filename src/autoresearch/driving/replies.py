@@ -63,7 +63,7 @@ def decided(history: History, n: int, task: Task, *, job: int, where: Where | No
     steps = [OVER] if rest.over else list(advice.following(case))
     lines = [*([baseline(history)] if n == 1 else []), _headline(case), cases.files(case)]
     lines += _notes(case)
-    lines += [f"near miss: {_miss(k, view, history)}" for k in misses]
+    lines += [f"near miss, no gain: {_miss(k, view, history)}" for k in misses]
     lines += [result(history)] if rest.over else [f"next: {'; '.join(steps)}"]
     lines.append(f"{rest.words} · {JUDGE}")
     body = _body("decided", history, job, rest) | _verdict(case) | _numbers(case, found)

@@ -73,7 +73,7 @@ SHELL = Wording(
     again="`autoresearch brief --try` tells you what is known by then",
     ends="`autoresearch report`",
     probes="`autoresearch probe {}`",
-    over="it is over (exit code 3)",
+    over="it is over (exit code 3) or was stopped",
     wrong="Exit code 2 is a set-up that is wrong",
 )
 TOOLS = Wording(
@@ -83,8 +83,8 @@ TOOLS = Wording(
     again="the tool `brief` tells you what is known by then",
     ends="the tool `status`",
     probes="",
-    over="it is over",
-    wrong="An error that names the set-up or the task is not yours to work around",
+    over="it is over or was stopped",
+    wrong="An answer that the set-up is broken is not yours to work around",
 )
 
 
@@ -137,11 +137,8 @@ def _position(brief: Brief, place: Place, stand: Stand) -> str:
     if stand.here is None:
         return ""
     count = len(stand.here.edits)
-    words = (
-        f" {counted(count, 'file')} here {'differs' if count == 1 else 'differ'} from that: this is tried next."
-        if count
-        else ""
-    )
+    differ = f"{counted(count, 'file')} here {'differs' if count == 1 else 'differ'}"
+    words = f" {differ} from that: this is tried next, unless you undo it." if count else ""
     best = brief.view.incumbent.n
     if brief.parent.n != best and place.tree is None and stand.run is not None:
         source = f"autoresearch/{stand.run.run}/{best or 'base'}"
@@ -176,15 +173,20 @@ def _answer(brief: Brief, place: Place, wording: Wording) -> str:
     expect = example_of(brief)
     tries = wording.tries.format(expect=expect, expecting=expecting("The effect", brief))
     undone = "" if place.tree is not None else " If it was not kept, undo it as the answer says."
-    return f"""1. Make one change in the files that may be edited, for one idea. Combining near misses is one.
-2. {tries}
-3. {wording.waits} Change nothing until then.
-4. Read the answer: verdict and reason, the number, what to do next, what is left. That number is the harness's and the only one
-there is: believe and report no other. A tie is no gain.{undone}
-5. Take the next idea; {wording.again}.
-
-Go on without asking, also after many that were not kept, until an answer says that {wording.over} or the owner's words say that
-you are to stop. {wording.wrong}: tell the owner. At the end report what was kept, in the harness's numbers ({wording.ends})."""
+    steps = [
+        "Make one change in the files that may be edited, for one idea. Combining near misses is one.",
+        f"{tries} In the message the first line says what, further lines say why.",
+        f"{wording.waits} Change nothing until then.",
+        "Read the answer: verdict and reason, the number, what to do next, what is left. That number is the harness's and "
+        f"the only one there is: believe and report no other. A tie is no gain.{undone}",
+        f"Take the next idea; {wording.again}.",
+    ]
+    listed = "\n".join(f"{i}. {step}" for i, step in enumerate(steps, 1))
+    return (
+        f"{listed}\n\nGo on without asking, also after many that were not kept, until an answer says that {wording.over} or "
+        f"the owner's words say that you are to stop. {wording.wrong}: tell the owner. At the end report what was kept, in the "
+        f"harness's numbers ({wording.ends})."
+    )
 
 
 def _ended(wording: Wording) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from autoresearch.errors import AutoresearchError, OwnedElsewhere
 
 LINGER_S = 20.0  # the next request comes soon, if one comes
+LINGER = "AUTORESEARCH_LINGER"  # seconds, in the environment of whoever starts it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ def start(folder: Path, run: str | None, *, new: bool = False) -> Started:
     """
     argv = [sys.executable, "-m", "autoresearch.driving.serving", "--folder", str(folder)]
     argv += [*(["--run", run] if run else []), *(["--new"] if new else [])]
+    argv += ["--linger", os.environ.get(LINGER, str(LINGER_S))]
     quiet = subprocess.DEVNULL
     child = subprocess.Popen(argv, stdin=quiet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     assert child.stdout is not None

@@ -1,9 +1,9 @@
 """The ledger in one SQLite file: all SQL of the project is here.
 
 `events` is append-only and chained; `runs`, `experiments` and `measurements` are views of it, written in the same
-transaction and made again by `rebuild`. Whoever holds a run takes it over by `own`, which looks at all that is there first; that nobody else
-wrote meanwhile is looked at in each transaction. WAL where the file system allows it; a transaction that spends money or
-decides is synced, the others reach the disk with the next one that is.
+transaction and made again by `rebuild`. Whoever holds a run takes it over by `own`, which looks at all that is there first;
+that nobody else wrote meanwhile is looked at in each transaction. WAL where the file system allows it; a transaction that
+spends money or decides is synced, the others reach the disk with the next one that is.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ CREATE TRIGGER IF NOT EXISTS events_stay BEFORE UPDATE ON events
 CREATE TABLE IF NOT EXISTS requests (
   id INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
   at REAL NOT NULL, answer TEXT);
+CREATE INDEX IF NOT EXISTS requests_open ON requests (run) WHERE answer IS NULL;
 """
 _VIEWS = """
 DROP TABLE IF EXISTS runs; DROP TABLE IF EXISTS experiments; DROP TABLE IF EXISTS measurements;
@@ -102,6 +103,20 @@ def network_filesystem(path: Path, mounts: str | None = None) -> bool:
     return kind in _NETWORK
 
 
+def is_made(path: Path) -> bool:
+    """Whether there is a ledger at a path with everything in it; another process may just be making it."""
+    try:
+        db = sqlite3.connect(f"file:{_quote(path)}?mode=ro", uri=True, timeout=30)
+    except sqlite3.OperationalError:
+        return False
+    try:
+        return db.execute("SELECT 1 FROM sqlite_master WHERE name='measurements'").fetchone() is not None
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        db.close()
+
+
 class SqliteLedger:
     """The Ledger contract on a file.
 
@@ -146,6 +161,7 @@ class SqliteLedger:
     def _prepare(self) -> None:
         if self._read_only:
             self._check_format()
+            self._check_views()
             return
         self._db.executescript(_EVENTS)
         self._check_format()
@@ -161,6 +177,14 @@ class SqliteLedger:
             raise LedgerError(
                 f"{self.path} has format {row[0]}, this program knows {FORMAT}: it was written by a newer autoresearch. "
                 "Update autoresearch; nothing was changed."
+            )
+
+    def _check_views(self) -> None:
+        row = self._db.execute("SELECT value FROM meta WHERE key='views'").fetchone()
+        if row is not None and row[0] != VIEWS:
+            raise LedgerError(
+                f"{self.path} has tables of version {row[0]}, this program's are of version {VIEWS}: they are made again by "
+                "`autoresearch log --rebuild`, and by the next run"
             )
 
     # -- writing ----------------------------------------------------------------------------------------------------

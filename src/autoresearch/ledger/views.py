@@ -23,6 +23,7 @@ from autoresearch.records import ChainedEvent, Experiment, Flag, Gain, Kind, Mea
 
 _FEW = "('advanced', 'rolled_back', 'note', 'run_started', 'run_stopped')"
 _MEASUREMENT: Any = Measurement  # given their fields by position
+_ENCODE = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 COLUMNS = "seq, run, n, attempt, kind, at, body, prev, hash"
 RUN = "run, status, started_at, body"
 EXPERIMENT = "run, n, stage, verdict, reason, value, tree, description, body"
@@ -72,7 +73,7 @@ def unsealed(run: str, what: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
 def dump(e: Experiment) -> str:
     """An experiment's record as a JSON array, without what later events of others change."""
     v = e.verdict
-    return json.dumps(
+    return _ENCODE(
         [
             e.parents,
             e.operation,
@@ -112,9 +113,7 @@ def dump(e: Experiment) -> str:
             e.exhausted,
             e.job,
             e.began_as,
-        ],
-        ensure_ascii=False,
-        separators=(",", ":"),
+        ]
     )
 
 

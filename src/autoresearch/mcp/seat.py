@@ -15,7 +15,7 @@ from autoresearch.driving import places
 from autoresearch.driving.briefs import brief_for
 from autoresearch.driving.jobs import Jobs
 from autoresearch.driving.places import Place
-from autoresearch.errors import SetupError
+from autoresearch.errors import SetupError, UnknownName
 from autoresearch.exhibits import Files, cover_of
 from autoresearch.history import History
 from autoresearch.mcp import seen
@@ -65,8 +65,15 @@ class Seat:
             return found
         with self._entering:
             if self._entered is None or not self._entered.folder.is_dir():
-                self._entered = places.enter(found.project, self._name(found), load(found.project.folder))
+                self._entered = places.enter(found.project, self._ensured(found), load(found.project.folder))
             return self._entered
+
+    def _ensured(self, found: Place) -> str:
+        """The run that is meant; where there is none yet it is started, since a tree is one of a run."""
+        try:
+            return self._name(found)
+        except NoRun:
+            return Jobs(found, run=self._run).ensure()
 
     def jobs(self, by: str) -> Jobs:
         """What is asked from this place, by the name of who asks."""
@@ -82,13 +89,13 @@ class Seat:
         try:
             return self._look(lambda project, history, task: seen.standing(history, task, self._owner(project, history)))
         except NoRun as none:
-            return Answer(str(none), {"state": "none", "lines": [str(none)]})
+            return Answer(str(none), {"state": "none", "message": str(none)})
 
     def history(self, last: int) -> Answer:
         try:
             return self._look(lambda project, history, task: seen.attempts(history, max(1, min(last, MOST))))
         except NoRun as none:
-            return Answer(str(none), {"experiments": [], "lines": [str(none)]})
+            return Answer(str(none), {"experiments": [], "message": str(none)})
 
     def show(self, n: int) -> Answer:
         def look(project: Project, history: History, task: Task) -> tuple[list[str], dict[str, Any]]:
@@ -102,7 +109,12 @@ class Seat:
     def idea(self, text: str, done: int, by: str) -> Answer:
         """Note an idea, or that one is done; list them."""
         project = places.find(self._folder).project
-        run = self._name(places.find(self._folder))
+        try:
+            run = self._name(places.find(self._folder))
+        except NoRun as none:
+            if text.strip() or done:
+                raise
+            return Answer(str(none), {"ideas": [], "message": str(none)})
         words: list[str] = []
         if text.strip():
             words += record_idea(project, run, "idea", {"text": f"noted by {by or 'an agent'}: {text}"})
@@ -110,8 +122,8 @@ class Seat:
             words += record_idea(project, run, "idea_done", {"idea": done})
         ideas = self._history(project, run).agenda.ideas
         body = {"ideas": [{"number": idea.number, "text": idea.text, "done": idea.done} for idea in ideas]}
-        lines = [*words, *(idea_lines(ideas) or ["no ideas yet"])]
-        return Answer("\n".join(lines), {"lines": lines, **body})
+        text = "\n".join([*words, *(idea_lines(ideas) or ["no ideas yet"])])
+        return Answer(text, {**body, "message": text})
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -120,18 +132,19 @@ class Seat:
         task = load(place.project.folder)
         history = self._history(place.project, self._name(place))
         lines, body = read(place.project, history, task)
-        return Answer("\n".join(lines), body | {"lines": lines})
+        return Answer("\n".join(lines), body)
 
     def _name(self, place: Place) -> str:
         """The run that is meant.
 
         Raises:
-            NoRun: there is none yet.
+            NoRun: there is none yet. UnknownName: there is none of that name.
         """
         wanted, names = self._run or place.run, _runs(place.project)
-        if not names or (wanted is not None and wanted not in names):
-            known = f" {wanted}, of {', '.join(names)}" if wanted and names else ""
-            raise NoRun(f"{place.project.folder}{known}: {NO_RUN}")
+        if not names:
+            raise NoRun(f"{place.project.folder}: {NO_RUN}")
+        if wanted is not None and wanted not in names:
+            raise UnknownName("run", wanted, names)
         return wanted or names[-1]
 
     def _history(self, project: Project, run: str) -> History:

@@ -42,7 +42,7 @@ def standing(history: History, task: Task, owner: str) -> tuple[list[str], dict[
     rest = left(history, task)
     body |= {"waiting": [offer.job for offer in history.agenda.offered], "over": rest.over, "left": dict(rest.body)}
     lines = [*_head(history, task, owner), f"so far {show_counts(found)}", *_under_way(body), *remains(history, task)]
-    return lines, body
+    return lines, body | {"message": "\n".join(lines)}
 
 
 def _values(history: History) -> dict[str, Any]:

@@ -185,12 +185,12 @@ def _limiter() -> anyio.CapacityLimiter:
 
 
 def _replied(reply: Reply) -> CallToolResult:
-    lines = list(reply.lines)
-    return _result(Answer("\n".join(lines), {**reply.body, "lines": lines}, failed=reply.body.get("state") == "failed"))
+    text = "\n".join(reply.lines)
+    return _result(Answer(text, {**reply.body, "message": text}, failed=reply.body["state"] == "failed"))
 
 
 def _result(answer: Answer) -> CallToolResult:
-    """Text and data. Some clients give the model only the data, so that it holds the lines as well."""
+    """Text and data. Some clients give the model the data alone, so that it has to hold whatever the text says."""
     body = None if answer.body is None else dict(answer.body)
     return CallToolResult(content=[TextContent(text=answer.text)], structured_content=body, is_error=answer.failed)
 

@@ -78,3 +78,15 @@ def taken(content: bytes) -> bytes | None:
 def without(content: bytes) -> bytes:
     """A file as those see it whom the block does not concern."""
     return _BLOCK.sub(b"", content)
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Whether two files are the same but for the block."""
+    return _bare(one) == _bare(other)
+
+
+def _bare(content: bytes) -> bytes:
+    try:
+        return taken(content) or b""
+    except SetupError:
+        return content

@@ -10,10 +10,9 @@ import fcntl
 import json
 import os
 import shutil
-import stat
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ from autoresearch.workspace.store import Store
 from autoresearch.workspace.tree import Signature, WorkTree, remove
 
 _UNDER_WAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_LOG", "rebase-merge", "rebase-apply", "sequencer")
-_UNKNOWN: Signature = (0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +49,20 @@ class Laid:
     def known(self) -> dict[str, Signature]:
         return {path: signature for path, (_, signature) in self.files.items()}
 
+    @property
+    def entries(self) -> dict[str, Entry]:
+        return {path: entry for path, (entry, _) in self.files.items()}
+
+    def time_ns(self, path: str) -> int:
+        """A file's time as it was laid out, 0 of one that was not."""
+        return self.files[path][1][2] if path in self.files else 0
+
     @classmethod
     def load(cls, paths: TreePaths) -> Laid:
         """Raises: SetupError: there is no such tree, or it was never finished."""
         try:
             body = json.loads(paths.laid.read_bytes())
-            rows = {path: ((row[0], row[1]), tuple(row[2:])) for path, row in body["files"].items()}
+            rows = {path: ((mode, oid), (*looks,)) for path, (mode, oid, *looks) in body["files"].items()}
             return cls(body["experiment"], body["view"], body["commit"], rows)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SetupError(
@@ -75,8 +81,8 @@ class Change:
     """What is different in a tree from what was laid out.
 
     Attributes:
-        edits: as paths relative to the project; `new` those that were not laid out; `seen` has the entries of all that differs, by path
-            from the tree's root, None of what is gone.
+        edits: as paths relative to the project; `new` those that were not laid out.
+        seen: entries of all that differs, by path from the tree's root, None of what is gone.
         left: new files that count for nothing, folders of them for all in them.
     """
 
@@ -196,13 +202,17 @@ def _is_own(here: Path) -> bool:
 
 
 def _make(here: Path, store: Store) -> None:
+    paths = TreePaths(here.parents[1])
     if os.path.lexists(here):
-        set_aside(TreePaths(here.parents[1]), here)
-    formats = ["--object-format=sha256"] if store.sha256 else []
-    git.run("init", "-q", "--template=", "-b", "main", *formats, str(here.parent))
-    (here / "info").mkdir(exist_ok=True)  # where agents expect an exclude file to go
-    git.run(f"--git-dir={here}", "config", "user.name", "autoresearch")
-    git.run(f"--git-dir={here}", "config", "user.email", "autoresearch@localhost")
+        set_aside(paths, here)
+    made, formats = paths.folder / "made", ["--object-format=sha256"] if store.sha256 else []
+    remove(made)
+    git.run("init", "-q", "--template=", "-b", "main", *formats, str(made))
+    (made / ".git" / "info").mkdir(exist_ok=True)  # where agents expect an exclude file to go
+    git.run(f"--git-dir={made / '.git'}", "config", "user.name", "autoresearch")
+    git.run(f"--git-dir={made / '.git'}", "config", "user.email", "autoresearch@localhost")
+    (made / ".git").rename(here)
+    made.rmdir()
 
 
 def set_aside(paths: TreePaths, what: Path) -> Path:
@@ -296,12 +306,13 @@ def change(paths: TreePaths, laid: Laid, scope: Scope, *, prefix: str, apart: Se
                 seen[path], blobs[path] = entry, blob
     except Refused as error:
         raise SetupError(f'{paths.root}: {error.words}; make another one: cd "$(autoresearch enter)"') from error
-    new = [path for path in seen if path not in laid.files]
-    for path in _ignored(paths, new):
-        seen.pop(path), new.remove(path), unread.met.append(path)
+    for path in _ignored(paths, [path for path in seen if path not in laid.files]):
+        del seen[path]
+        unread.met.append(path)
     names = {path: path.removeprefix(prefix) if path.startswith(prefix) else os.path.relpath(path, prefix) for path in seen}
     edits = {names[path]: blobs[path] for path in sorted(seen)}
-    return Change(edits, tuple(names[path] for path in sorted(new)), seen, tuple(_outermost(unread.met, laid)))
+    new = tuple(names[path] for path in sorted(seen) if path not in laid.files)
+    return Change(edits, new, seen, tuple(_outermost(unread.met, laid)))
 
 
 def _ignored(paths: TreePaths, new: Collection[str]) -> list[str]:
