@@ -15,7 +15,6 @@ from autoresearch import acceptance, git, private, proposers, strategies
 from autoresearch.books import CheckOrder, Options, Parts, SetOrder, Terms
 from autoresearch.briefing import Briefing, Words
 from autoresearch.contracts import Ledger, Proposer, Settings, Strategy
-from autoresearch.errors import SetupError
 from autoresearch.exhibits import Files
 from autoresearch.git import Entry
 from autoresearch.guards import Bound
@@ -31,48 +30,23 @@ from autoresearch.proposers.program import Login
 from autoresearch.records import Allowance, Bind, Layer, RunRecord, Which
 from autoresearch.runners import LocalRunner, inputs
 from autoresearch.runners.local import Reading, Surroundings, classify
+from autoresearch.scope import parts_of, scope_of
 from autoresearch.shares import Share, Shares, Wanted, most_slots
 from autoresearch.strategies import Member, Tuning
-from autoresearch.taskfile import FILE, Guard, Scope, Task
+from autoresearch.taskfile import Guard, Task
 from autoresearch.taskfile.schema import LOCK_FILES
 from autoresearch.taskfile.schema import Proposer as Table
 from autoresearch.taskfile.times import is_exclusive, is_time
 from autoresearch.tripwires import Decoys, counts_reads, named_in, secret_at
 from autoresearch.walls import Walls, refuse_missing
-from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.evaluation import SetUp, TreeOptions
 from autoresearch.workspace.places import between
+from autoresearch.workspace.repository import GitWorkspace
 from autoresearch.workspace.sets import Private
 
 _SETUP_LIMIT_S = 3600.0
 TUNER = "knobs"
 """Who searches over the constants of a keep."""
-
-
-def scope_of(task: Task) -> Scope:
-    """The editable scope; the task's own two files are never in it, nor what is private to a set."""
-    own = (FILE, task.task.instructions)
-    return Scope(tuple(task.task.editable), (*task.task.frozen, *private.globs(task)), own)
-
-
-def parts_of(task: Task, prefix: str) -> frozenset[str]:
-    """`[task] paths` from the repository's top; the task's own folder whole, where none leads into it.
-
-    Raises:
-        SetupError: one leads out of the repository, or an editable file is in none of them.
-    """
-    parts = {os.path.normpath(prefix + path) for path in task.task.paths}
-    for path in parts:
-        if path.startswith("..") or path == ".":
-            raise SetupError(f"[task] paths names {path!r}, expected folders inside the repository")
-    here = prefix.rstrip("/")
-    if parts and here and not any(f"{p}/".startswith(prefix) or prefix.startswith(f"{p}/") for p in parts):
-        parts.add(here)
-    for name in scope_of(task).literals if parts else ():
-        folder = os.path.dirname(prefix + name)
-        if folder and not any(f"{folder}/".startswith(f"{p}/") or f"{p}/".startswith(f"{folder}/") for p in parts):
-            raise SetupError(f"[task] editable names {name}, which is in none of [task] paths: add its folder there")
-    return frozenset(parts)
 
 
 class Assembly:

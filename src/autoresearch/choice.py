@@ -13,7 +13,7 @@ from typing import Any
 
 from autoresearch import assembly, git, private, proposers
 from autoresearch.agenda import Wall
-from autoresearch.assembly import refuse_inputs, scope_of
+from autoresearch.assembly import refuse_inputs
 from autoresearch.budget import FINISHED, Budget
 from autoresearch.checkup import reuse
 from autoresearch.comeback import REFRESH_AFTER_S
@@ -22,6 +22,7 @@ from autoresearch.errors import RulerChanged, SetupError
 from autoresearch.history import History, gate_queries
 from autoresearch.project import Project, is_run_name
 from autoresearch.records import RunRecord
+from autoresearch.scope import scope_of
 from autoresearch.taskfile import FILE, Task
 from autoresearch.taskfile.schema import Proposer
 from autoresearch.workspace import survey

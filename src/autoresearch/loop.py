@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from autoresearch import errands, guards, offers, preflight
+from autoresearch import errands, guards, preflight
 from autoresearch.admission import Admission
 from autoresearch.asking import Asking, Ticket
 from autoresearch.baseline import Baseline
@@ -24,7 +24,7 @@ from autoresearch.comeback import Comeback
 from autoresearch.drafting import Drafting, refusal
 from autoresearch.errors import DiskFault, Exhausted, RunnerLost, SetupError, as_fault, ungroup
 from autoresearch.offers import Offers
-from autoresearch.records import Event, Experiment, Gain, Kind, Measure, Plan, Request, Step, Verdict
+from autoresearch.records import LEAVE, PROBE, TRY, Event, Experiment, Gain, Kind, Measure, Plan, Request, Step, Verdict
 from autoresearch.text import one_line
 from autoresearch.upkeep import Upkeep
 
@@ -233,7 +233,7 @@ class Loop:
             return
         if self.offers.over(request, self._at_target()) or self._finishing or self._ending is not None or self._is_final:
             return  # what is not taken down is the next session's
-        if request.kind == offers.TRY:
+        if request.kind == TRY:
             self.offers.note(request)
             if self._tasks is not None:
                 self._take_offers()
@@ -424,14 +424,14 @@ class Loop:
             return
         details = {"stopped": True} if self._ends_for_all else {}
         for request in self.parts.ledger.requests(self.options.run):
-            if request.kind in (offers.TRY, offers.PROBE):
+            if request.kind in (TRY, PROBE):
                 self.offers.refuse(request.id, ending.words, **details)
 
     async def _hear_requests(self) -> None:
         """Answer other processes between two steps."""
         while True:
             for request in self.parts.ledger.requests(self.options.run):
-                if request.kind in (offers.TRY, offers.PROBE):
+                if request.kind in (TRY, PROBE):
                     self._hear_offer(request)
                 else:
                     self._answer(request)
@@ -443,7 +443,7 @@ class Loop:
             self.parts.ledger.answer(request.id, {"ok": True, "words": "stopping"})
             self._ends_for_all = True
             return self.finish() if request.body.get("finish") else self.stop(Ending("stopped", "stopped on request"))
-        if request.kind == offers.LEAVE:
+        if request.kind == LEAVE:
             self.parts.ledger.answer(request.id, {"ok": self.options.serves, "words": "another process goes on with it"})
             return self.stop(IDLE) if self.options.serves else None
         try:

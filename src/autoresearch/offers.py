@@ -18,12 +18,10 @@ from autoresearch.books import Books
 from autoresearch.budget import Ending
 from autoresearch.contracts import Draft
 from autoresearch.errors import AutoresearchError, SetupError
-from autoresearch.records import Edits, Event, Experiment, Proposal, Request
+from autoresearch.records import TRY, Edits, Event, Experiment, Proposal, Request
 from autoresearch.text import describe, one_line
 from autoresearch.trials import Trials
 
-TRY, PROBE, LEAVE = "try", "probe", "leave"
-KINDS = (TRY, PROBE, LEAVE)
 _WHAT = ("quick", "checks", "all")
 _MODES = ("100644", "100755", "120000")
 _LARGEST = 64 * 10**6  # bytes of a change

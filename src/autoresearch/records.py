@@ -28,6 +28,9 @@ Which = Literal["evaluate", "gate", "held_out"]
 """Which of a task's three sets is measured on: what proposers may know, what answers yes or no, what is opened at the end."""
 
 
+TRY, PROBE, LEAVE = "try", "probe", "leave"
+"""Requests: a change to be tried, one to be tried out without a verdict, and to leave the run to another process."""
+
 RESTART, TUNE = "restart", "tune"
 """Operations: from an earlier keep on; constants of the newest keep that is no setting of constants."""
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import anyio
 
-from autoresearch import anchors, consent, git, lock, machine, offers, payers, proposers
+from autoresearch import anchors, consent, git, lock, machine, payers, proposers
 from autoresearch.acceptance import final
 from autoresearch.agenda import Wall
-from autoresearch.assembly import Assembly, proposing, refuse_inputs, scope_of, wanted
+from autoresearch.assembly import Assembly, proposing, refuse_inputs, wanted
 from autoresearch.books import Errand, Options, Parts, Watch
 from autoresearch.briefing import Words, hashes
 from autoresearch.budget import Budget, Ending
@@ -34,8 +34,9 @@ from autoresearch.process import Supervisor
 from autoresearch.process.probe import Found
 from autoresearch.project import Project
 from autoresearch.proposers.program import Login
-from autoresearch.records import ChainedEvent, Event, Trust
+from autoresearch.records import LEAVE, PROBE, TRY, ChainedEvent, Event, Trust
 from autoresearch.report import ResultsTable
+from autoresearch.scope import scope_of
 from autoresearch.shares import Shares, check_fits
 from autoresearch.surroundings import Surroundings, order_event
 from autoresearch.taskfile import FILE, Task, load
@@ -207,7 +208,7 @@ class Session:
 
     def _is_left(self, names: RunPaths) -> bool:
         """Ask the owner to leave the run; whether it did."""
-        request = self.ledger.request(self.run.run, offers.LEAVE, {})
+        request = self.ledger.request(self.run.run, LEAVE, {})
         until = time.monotonic() + _LEAVES_WITHIN_S
         while time.monotonic() < until and lock.owner(names.lock):
             if (answer := self.ledger.answered(request)) is not None and not answer.get("ok"):
@@ -222,7 +223,7 @@ class Session:
         rows = self.ledger.events(self.run.run) if waiting else ()
         heard = {e.body.get("request") for e in rows if e.kind == "requested"}
         for request in waiting:
-            if request.kind in (offers.TRY, offers.PROBE):
+            if request.kind in (TRY, PROBE):
                 continue  # the loop hears them
             late = {"ok": True, "words": "it was taken down"}
             missed = {"ok": False, "words": "nobody worked on the run any more"}
@@ -263,7 +264,7 @@ class Session:
     def _record_restart(self) -> None:
         wish, python = self.wish, self._python_here()
         due = self._surroundings.due(self.history, wish.refresh_after_s)
-        body = {"errand": wish.order[0]} if wish.order is not None else {"errand": offers.TRY} if wish.serves else {}
+        body = {"errand": wish.order[0]} if wish.order is not None else {"errand": TRY} if wish.serves else {}
         if python != self.run.python:
             body["python"] = python
             due.append(f"python: {self.run.python} → {python}")

@@ -107,7 +107,8 @@ class Session:
 def checkout(folder: Path) -> dict[str, Any]:
     """A user's checkout, but for times: those are an agent's own to change."""
     known = fingerprint(folder)
-    files = {name: found[:2] for name, found in known["files"].items() if not name.startswith(".git/index")}
+    apart = (".git/index", ".git/opencode")  # which is compared below; by what opencode knows a repository again
+    files = {name: found[:2] for name, found in known["files"].items() if not name.startswith(apart)}
     return {**known, "files": files, "index": git(folder, "ls-files", "--stage")}
 
 

@@ -14,8 +14,8 @@ from autoresearch.choice import Wish
 from autoresearch.errors import Refused
 from autoresearch.records import Blob, Candidate, Edits, Kind, Proposal
 from autoresearch.taskfile import Scope
-from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.evaluation import TreeOptions
+from autoresearch.workspace.repository import GitWorkspace
 
 Made = Callable[..., Toy]
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"

@@ -17,8 +17,8 @@ from autoresearch.git import locate
 from autoresearch.records import Blob, Kind, Proposal
 from autoresearch.taskfile import Scope
 from autoresearch.testing import Patch
-from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.evaluation import TreeOptions
+from autoresearch.workspace.repository import GitWorkspace
 
 PRELUDE = """\
 import os, pathlib, shutil, subprocess, sys, time

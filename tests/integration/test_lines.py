@@ -17,8 +17,8 @@ from autoresearch.records import Blob, Candidate, Edits, Proposal
 from autoresearch.report import experiment_row
 from autoresearch.taskfile import Scope
 from autoresearch.testing import Patch
-from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.evaluation import TreeOptions
+from autoresearch.workspace.repository import GitWorkspace
 
 TEXT = "".join(f"line {n}\n" for n in range(1, 21))
 FILES: dict[str, str | bytes] = {

@@ -18,6 +18,7 @@ from mcp.types import Implementation
 from tests.conftest import TASK, Toy
 
 from autoresearch import lock
+from autoresearch.mcp.clients import config_of
 
 BUDGET = "\n[budget]\nexperiments = {}\n"
 SLOW = """\
@@ -37,7 +38,7 @@ def toy(make_toy: Callable[..., Toy]) -> Iterator[Toy]:
 def end(toy: Toy) -> None:
     """Let nobody work on the project any more."""
     if toy.project.paths.ledger.is_file():
-        argv = [sys.executable, "-m", "autoresearch", "stop"]
+        argv = [sys.executable, "-P", "-m", "autoresearch", "stop"]
         subprocess.run(argv, cwd=toy.folder, capture_output=True, check=True, timeout=60)
 
 
@@ -71,8 +72,8 @@ class Agent:
 
 @asynccontextmanager
 async def agent(folder: Path, *args: str, name: str = "claude-code") -> AsyncIterator[Agent]:
-    argv = ["-m", "autoresearch", "mcp", *args]
-    server = StdioServerParameters(command=sys.executable, args=argv, cwd=folder, env=dict(os.environ))
+    wanted = json.loads(config_of("claude", args, []).text)["mcpServers"]["autoresearch"]
+    server = StdioServerParameters(command=wanted["command"], args=wanted["args"], cwd=folder, env=dict(os.environ))
     async with (
         stdio_client(server) as (read, write),
         ClientSession(read, write, client_info=Implementation(name=name, version="1")) as session,
@@ -234,6 +235,20 @@ def test_forged_number_and_changed_evaluation_win_nothing(toy: Toy) -> None:
 
     drive(toy, session)
     assert [e.n for e in toy.history().experiments if e.kept] == [0]
+
+
+def test_module_in_the_project_is_not_taken_for_one_of_ours(make_toy: Callable[..., Toy]) -> None:
+    names = ("mcp", "psutil", "anyio", "numpy", "sqlite3", "autoresearch")
+    toy = make_toy({f"{name}.py": "raise SystemExit('taken')\n" for name in names}, task=TASK + BUDGET.format(3))
+
+    async def session(driver: Agent) -> None:
+        edit(toy, "9")
+        assert (await driver.verdict(message="smaller"))["verdict"] == "keep"
+
+    try:
+        drive(toy, session)
+    finally:
+        end(toy)
 
 
 def test_task_file_that_breaks_meanwhile_is_told_in_each_call_until_it_is_mended(toy: Toy) -> None:

@@ -17,7 +17,7 @@ from autoresearch.history import gate_queries
 from autoresearch.records import Kind
 from autoresearch.report import last_lines, standing_lines
 from autoresearch.testing import Patch
-from autoresearch.workspace import GitWorkspace
+from autoresearch.workspace.repository import GitWorkspace
 
 Making = Callable[..., Toy]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import Toy, git
+from tests.conftest import TASK, Toy, git
 
 from autoresearch.driving import places
 from autoresearch.skill import block, page
@@ -238,12 +238,21 @@ def test_block_in_a_tracked_file_is_in_the_way_of_no_experiment(
     if committed:
         toy.commit()
     (toy.folder / "knob.txt").write_text("8\n")
-    assert [*looked(toy).edits] == ["knob.txt"]
+    assert ([*looked(toy).edits], looked(toy).notes) == (["knob.txt"], ())
     with (toy.folder / "AGENTS.md").open("a") as file:
         file.write("and more\n")
     assert sorted(looked(toy).edits) == ["AGENTS.md", "knob.txt"]
     (toy.folder / "knob.txt").write_text("10\n")
     toy.moved()
+
+
+def test_page_is_no_part_of_what_is_tried_whatever_may_be_edited(make_toy: Callable[..., Toy], home: Path) -> None:
+    toy = make_toy(task=TASK.replace('"extra/**"', '"**"'))
+    toy.run([Patch({"knob.txt": "9\n"})])
+    call(toy.folder, "install", "--for", "agents-md", "--for", "claude", "--for", "pi")
+    toy.write({"knob.txt": "8\n", ".claude/skills/mine/SKILL.md": "mine\n"})
+    toy.moved()
+    assert sorted(looked(toy).edits) == [".claude/skills/mine/SKILL.md", "knob.txt"]
 
 
 def looked(toy: Toy) -> places.Snapshot:

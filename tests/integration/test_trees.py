@@ -23,8 +23,8 @@ from autoresearch.git import locate
 from autoresearch.records import Blob, Candidate, Edits, Kind, Proposal
 from autoresearch.taskfile import Scope
 from autoresearch.testing import Patch
-from autoresearch.workspace import GitWorkspace
 from autoresearch.workspace.evaluation import TreeOptions
+from autoresearch.workspace.repository import GitWorkspace
 
 FILES = {"data/a.txt": "a\n", "data/deep/b.txt": "b\n", "extra/one.txt": "1\n", "tool.sh": "#!/bin/sh\n"}
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from tests.story import Story
-from tests.unit.test_brief import HOSTILE, Made, night, outside, part, plain, task, told
+from tests.unit.test_brief import HOSTILE, Made, night, noisy, outside, part, plain, task, told
 
-from autoresearch.brief import Renderer, Texts, Told
+from autoresearch.brief import Exhibit, Renderer, Texts, Told
 from autoresearch.contracts import Brief
-from autoresearch.driving.briefs import escalation
+from autoresearch.driving.briefs import escalation, next_change
 from autoresearch.driving.places import Place, Snapshot
 from autoresearch.driving.rules import SHELL, TOOLS, Stand, Wording, manner
 from autoresearch.project import Project
@@ -25,6 +25,7 @@ HERE = Path("/home/owner/toy")
 CHECKOUT = Place(Project(HERE), HERE)
 TREE = Place(Project(HERE), HERE / ".autoresearch/one/trees/1/tree", "one", HERE / ".autoresearch/one/trees/1/tree")
 BOTH = pytest.mark.parametrize("wording", [SHELL, TOOLS], ids=["shell", "tools"])
+LEFT = Exhibit("eval-1/profile.txt", 9, "hot spot")
 QUICK = '[[check]]\nname = "tests"\ncommand = "python -m pytest"\n'
 
 
@@ -41,7 +42,7 @@ def driven(story: Story, place: Place = CHECKOUT, wording: Wording = SHELL, more
     parent = view.of(found.here.parent) if found.here else view.incumbent
     n = len(story.history.experiments)
     brief = Brief(n, "improve", parent, view, "score", view.run.direction, 1, math.inf, **how)
-    made = Renderer(task(more), sources=Made(left=()), manner=lambda t, b, _: manner(t, b, place, found, wording))
+    made = Renderer(task(more), sources=Made(left=[LEFT]), manner=lambda t, b, _: manner(t, b, place, found, wording))
     return made.render(brief)
 
 
@@ -75,6 +76,7 @@ def test_nobody_who_drives_is_asked_for_three_last_lines_or_held_to_a_proposals_
     text = driven(night(3), wording=wording).text
     assert "description:" not in text
     assert "what is not there by then is lost" not in text
+    assert "eval-1/profile.txt" in text
     assert "$TMPDIR" not in text
 
 
@@ -176,6 +178,13 @@ def test_plateau_asks_for_something_else_but_never_to_forget_or_to_go_back() -> 
     assert part(text, "Failures to learn from").strip()
 
 
+def test_values_are_told_as_far_as_the_noise_lets() -> None:
+    story = noisy()
+    story.experiment(None, 91.23456789)
+    brief = next_change(stand(story))
+    assert (brief.parent.value, brief.view.incumbent.value) == (91.2, 91.2)
+
+
 # -- beside others --------------------------------------------------------------------------------------------------------
 
 
@@ -221,6 +230,7 @@ def test_owners_own_template_works_for_who_drives_and_can_tell_him_from_a_propos
 
 
 def test_whatever_there_is_to_tell_has_its_part_in_the_same_order() -> None:
-    headings = [re.findall(r"^## (.+)$", plain(text), re.MULTILINE) for text in (driven(night(40)).text, told(night(40)).text)]
+    texts = driven(night(40)).text, told(night(40), sources=Made(left=[LEFT])).text
+    headings = [re.findall(r"^## (.+)$", plain(text), re.MULTILINE) for text in texts]
     assert headings[0][:-1] == headings[1][:-1]
     assert (headings[0][-1], headings[1][-1]) == ("How an idea is tried", "Your answer")

@@ -45,6 +45,7 @@ FACES = {
     "payers",
     "forecast",
     "private",
+    "scope",
     "driving",
     "mcp",
     "skill",

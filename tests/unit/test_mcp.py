@@ -235,7 +235,7 @@ def test_configuration_is_what_the_client_parses_and_names_this_python(client: s
     text = config_of(client, ["--run", 'a "quoted" one', "--folder", "/x y"], ["URL"]).text
     server = server_of(client, text)
     argv = server["command"] if client == "opencode" else [server["command"], *server["args"]]
-    assert argv == [sys.executable, "-m", "autoresearch", "mcp", "--run", 'a "quoted" one', "--folder", "/x y"]
+    assert argv == [sys.executable, "-P", "-m", "autoresearch", "mcp", "--run", 'a "quoted" one', "--folder", "/x y"]
 
 
 def test_codex_waits_for_the_server_and_gemini_and_opencode_for_its_answers() -> None:
@@ -260,7 +260,7 @@ def test_configuration_alone_is_on_standard_output(project: Path, capsys: pytest
     command.print_config("codex", project, "nov21", enter=True)
     printed = capsys.readouterr()
     server = server_of("codex", printed.out)
-    assert server["args"][2:] == ["mcp", "--run", "nov21", "--enter", "--folder", str(project)]
+    assert server["args"][3:] == ["mcp", "--run", "nov21", "--enter", "--folder", str(project)]
     assert "DATABASE_URL" in server["env_vars"]
     assert "config.toml" in printed.err
 

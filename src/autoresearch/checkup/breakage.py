@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autoresearch.assembly import scope_of
 from autoresearch.checkup.measure import Say, Sealed, Tried
 from autoresearch.records import Blob
+from autoresearch.scope import scope_of
 from autoresearch.taskfile.units import show_seconds
 
 LIMIT = 12  # files broken one by one

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from autoresearch import git, machine, private, proposers
 from autoresearch.acceptance.single_run import seed_for
-from autoresearch.assembly import proposing, scope_of, slots_of
+from autoresearch.assembly import proposing, slots_of
 from autoresearch.checkup import breakage, connections, controls, forecast, leaks, mend, reading, reuse, spread, unused
 from autoresearch.checkup.breakage import Breakage
 from autoresearch.checkup.causes import Change, economies, makes_environment
@@ -26,6 +26,7 @@ from autoresearch.contracts import Settings
 from autoresearch.errors import SetupError
 from autoresearch.guards import doubt
 from autoresearch.records import Outcome, Readout, Which
+from autoresearch.scope import scope_of
 from autoresearch.taskfile import Task
 from autoresearch.taskfile.units import show_seconds
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch import machine
-from autoresearch.assembly import scope_of, slots_of
+from autoresearch.assembly import slots_of
 from autoresearch.checkup.measure import Sealed
 from autoresearch.proposers import constants
 from autoresearch.proposers.constants import Knob, RangeError
+from autoresearch.scope import scope_of
 from autoresearch.taskfile import Task
 from autoresearch.taskfile.times import is_exclusive
 from autoresearch.taskfile.units import show_seconds

@@ -26,7 +26,7 @@ from autoresearch.shares import Shares
 from autoresearch.taskfile import Task
 from autoresearch.taskfile.load import parse
 from autoresearch.text import slug
-from autoresearch.workspace import GitWorkspace
+from autoresearch.workspace.repository import GitWorkspace
 from autoresearch.workspace.tree import remove
 
 RUN = ".check"  # no run can have this name

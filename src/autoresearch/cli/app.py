@@ -527,6 +527,25 @@ def probe(
 
 
 @app.command()
+def enter(
+    name: RunName = None,
+    folder: Folder = HERE,
+    json: Json = False,
+    show: Annotated[bool, typer.Option("--list", help="Show the trees that there are.")] = False,
+    gone: Annotated[int | None, typer.Option("--remove", metavar="K", help="Delete tree K with all that is in it.")] = None,
+    yes: Yes = False,
+) -> None:
+    """Make a tree to work in that follows the verdicts: cd "$(autoresearch enter)". The rules go to standard error."""
+    from autoresearch.cli.enter import enter_tree, list_trees, remove_tree
+
+    if gone is not None:
+        return remove_tree(folder, name, gone, yes=yes)
+    if show:
+        return list_trees(folder, name, as_json=json)
+    return enter_tree(folder, name, as_json=json)
+
+
+@app.command()
 def mcp(
     config: Annotated[
         str | None,

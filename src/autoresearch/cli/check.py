@@ -13,7 +13,6 @@ from pathlib import Path
 import anyio
 
 from autoresearch import git
-from autoresearch.assembly import scope_of
 from autoresearch.briefing import Words
 from autoresearch.checkup import controls, paid, reuse
 from autoresearch.checkup.examine import Wish, examine, refuse_proposer
@@ -28,6 +27,7 @@ from autoresearch.private import ruler
 from autoresearch.project import Project
 from autoresearch.prospects import HOPELESS
 from autoresearch.report import show_number
+from autoresearch.scope import scope_of
 from autoresearch.taskfile import FILE, load
 from autoresearch.taskfile.units import show_seconds
 from autoresearch.workspace import survey

@@ -13,12 +13,12 @@ from pathlib import Path
 import anyio
 
 from autoresearch import git, machine
-from autoresearch.assembly import scope_of
 from autoresearch.checkup.measure import RUN, Listener, Sealed, Subject, Tried
 from autoresearch.detect import Number
 from autoresearch.errors import ungrouped
 from autoresearch.paths import ProjectPaths
 from autoresearch.process.environment import remove
+from autoresearch.scope import scope_of
 from autoresearch.taskfile import FILE, Task
 from autoresearch.taskfile.load import parse
 from autoresearch.workspace import survey

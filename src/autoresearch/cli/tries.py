@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoresearch.driving import places
 from autoresearch.driving.jobs import Jobs
-from autoresearch.driving.replies import Reply
 from autoresearch.errors import SetupError
 from autoresearch.taskfile.units import seconds
+
+if TYPE_CHECKING:
+    from autoresearch.driving.replies import Reply
 
 
 def try_change(

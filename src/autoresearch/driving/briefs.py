@@ -65,7 +65,7 @@ def brief_for(place: Place, run: str | None = None, *, tools: bool = False) -> G
     if location is None:
         raise RepositoryError(f"{project.folder} is no git repository: run `git init`, add and commit your files")
     stand = _stand(place, task, location, _meant(project, task, location, run or place.run))
-    brief, record = _brief(task, stand), stand.history.run
+    brief, record = next_change(stand), stand.history.run
     assert record is not None
     names = project.paths.run(record.run)
     cover = cover_of(task, names, stand.history.experiments[0].value if stand.measured else None)
@@ -123,7 +123,7 @@ def _over(history: History, task: Task) -> str:
     return ending.words if ending is not None else history.run.stop_words if at_target else ""
 
 
-def _brief(task: Task, stand: Stand) -> Brief:
+def next_change(stand: Stand) -> Brief:
     """The next experiment, as far as it can be known: a change of what the place holds."""
     history = stand.history
     view = Sight(history, history.decided)

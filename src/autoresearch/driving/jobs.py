@@ -7,24 +7,24 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoresearch import lock, private
-from autoresearch.budget import Ending, Spending
-from autoresearch.choice import Choice, Wish, budget_of
-from autoresearch.driving import replies, serving
+from autoresearch.driving import serving
 from autoresearch.driving.places import Place, Snapshot, follow, snapshot
-from autoresearch.driving.replies import Reply, Where
 from autoresearch.errors import RepositoryError, SetupError
 from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger
-from autoresearch.offers import PROBE, TRY
-from autoresearch.proposers.reply import expected
-from autoresearch.records import Request
+from autoresearch.records import PROBE, TRY, Request
 from autoresearch.taskfile import Task, load
 from autoresearch.text import one_line
 from autoresearch.workspace.content import pack, unpack
+
+if TYPE_CHECKING:  # what is not needed to leave a request is imported while it is worked on
+    from autoresearch.budget import Ending
+    from autoresearch.driving.replies import Reply, Where
 
 POLL_S = 0.02
 _GONE_S = 0.3  # without an owner and without an answer: somebody has to take over
@@ -99,12 +99,12 @@ class Jobs:
         Raises:
             SetupError: it cannot be started; says why.
         """
-        name = self._known()
+        name = self.known()
         if name is not None and lock.owner(self._project.paths.run(name).lock):
             return name
         self._project.paths.make()
         with _alone(self._project.paths.folder / "start.lock"):
-            name = self._known()  # somebody else may have started it meanwhile
+            name = self.known()  # somebody else may have started it meanwhile
             if name is not None and lock.owner(self._project.paths.run(name).lock):
                 return name
             started = serving.start(self._project.folder, name, new=self._new)
@@ -113,7 +113,7 @@ class Jobs:
             self._run, self._new = started.run, False
             return started.run
 
-    def _known(self) -> str | None:
+    def known(self) -> str | None:
         """The run that is meant, None for one that is to be started.
 
         Raises:
@@ -129,6 +129,8 @@ class Jobs:
         with self._open() as ledger:
             same = [r.run for r in ledger.runs() if r.ruler == digest]
             if not same and ledger.runs():
+                from autoresearch.choice import Choice, Wish
+
                 location = self._project.location(None)
                 Choice(self._project, Wish(), task, ledger, location).going_on()  # an unfinished one has another ruler
         self._run = same[-1] if same else None
@@ -136,7 +138,7 @@ class Jobs:
 
     def _leave(self, kind: str, body: Mapping[str, Any]) -> int:
         """Leave a request with what the place holds now."""
-        task, name = self._task(), self._known()
+        task, name = self._task(), self.known()
         if name is None:
             name = self.ensure()
             self._say(f"run {name} (new) of {task.task.name}: the baseline is measured first")
@@ -145,7 +147,7 @@ class Jobs:
             found = snapshot(self._place, task, history)
             body = {**body, "parent": found.parent, "content": ledger.put(pack(found.edits)), "where": self._where(found)}
             job = ledger.request(name, kind, body)
-            if kind == TRY and self._over(task, history) is not None:
+            if lock.owner(self._project.paths.run(name).lock) or (kind == TRY and self._over(task, history) is not None):
                 return job
             try:
                 self.ensure()
@@ -156,6 +158,9 @@ class Jobs:
 
     def _over(self, task: Task, history: History) -> Ending | None:
         """Why a run can try nothing more, where nobody works on it: it need not be started to say so."""
+        from autoresearch.budget import Ending, Spending
+        from autoresearch.choice import Wish, budget_of
+
         assert history.run is not None
         if lock.owner(self._project.paths.run(history.run.run).lock) or not history.line:
             return None
@@ -180,6 +185,8 @@ class Jobs:
         """
         until = None if max_s is None else time.monotonic() + max_s
         request = self._request(job)
+        from autoresearch.driving import replies
+
         answer = self._answer(request, until)
         task = self._task()
         with self._open() as ledger:
@@ -251,6 +258,8 @@ class Jobs:
 
     def _tell(self, request: Request) -> None:
         """Say what goes on, where that changed."""
+        from autoresearch.driving import replies
+
         with self._open() as ledger:
             words = replies.running(ledger.history(request.run), self._task(), job=request.id).lines
         if words:
@@ -258,6 +267,8 @@ class Jobs:
 
     def _decided(self, ledger: SqliteLedger, history: History, n: int, task: Task, request: Request) -> Reply:
         """The verdict; an entered tree follows it."""
+        from autoresearch.driving import replies
+
         told = request.body.get("where")
         told = told if isinstance(told, Mapping) else {}
         where = _shown(told)
@@ -268,7 +279,7 @@ class Jobs:
         edits = unpack(ledger.get(str(request.body["content"])))
         tried = Snapshot(int(request.body["parent"]), edits, where.paths, where.new, where.source, where.notes)
         words = follow(place, task, history, tried)
-        return Reply((*reply.lines, words) if words else reply.lines, {**reply.body, "tree": words}, reply.code)
+        return replace(reply, lines=(*reply.lines, words) if words else reply.lines, body={**reply.body, "tree": words})
 
     # -- the ledger -------------------------------------------------------------------------------------------------
 
@@ -288,6 +299,8 @@ class Jobs:
 def _shown(told: Mapping[str, Any]) -> Where:
     """What a request says of its place; it may have been left by anybody."""
 
+    from autoresearch.driving.replies import Where
+
     def texts(key: str) -> tuple[str, ...]:
         found = told.get(key)
         return tuple(map(str, found)) if isinstance(found, list) else ()
@@ -305,6 +318,8 @@ def _expected(expect: str) -> float | None:
     """
     if not expect.strip():
         return None
+    from autoresearch.proposers.reply import expected
+
     found = expected(expect)
     if found is None:
         raise SetupError(f"--expect {expect!r}: expected a relative change of the metric with its sign, as -1 % or +0.5%")

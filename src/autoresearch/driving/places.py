@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch import private
-from autoresearch.assembly import parts_of, scope_of
 from autoresearch.errors import SetupError
 from autoresearch.git import Location, Repository
 from autoresearch.history import History
 from autoresearch.paths import TreePaths
 from autoresearch.project import Project
 from autoresearch.records import Edits
-from autoresearch.skill import block
+from autoresearch.scope import parts_of, scope_of
+from autoresearch.skill import block, page
+from autoresearch.skill.spots import AGENTS, spots
 from autoresearch.taskfile import FILE, Task
 from autoresearch.text import one_line
 from autoresearch.workspace import entered, moving
@@ -99,7 +100,7 @@ def snapshot(place: Place, task: Task, history: History) -> Snapshot:
             base,
             [(n, history.experiments[n].tree) for n in history.line],
             scope_of(task),
-            own=(FILE, task.task.instructions, *_guide(place, repository, base, location.prefix)),
+            own=(FILE, task.task.instructions, *_of_skill(place, repository, base, location.prefix)),
             apart=_apart(task),
             shows=View(repository, parts=parts_of(task, location.prefix)).shows,
         )
@@ -108,14 +109,18 @@ def snapshot(place: Place, task: Task, history: History) -> Snapshot:
     return Snapshot(found.parent, found.edits, tuple(found.edits), found.new, _source(found, history.run.run), found.notes)
 
 
-def _guide(place: Place, repository: Repository, base: str, prefix: str) -> Iterator[str]:
-    """The AGENTS.md that `skill install` put its block into, if nothing else is different: no task measures that."""
-    path = (place.folder / "AGENTS.md").resolve()
-    entry = repository.find(base, f"{prefix}{path.name}")
-    if entry is None or not entry[0].startswith("100") or path.parent != place.folder.resolve() or not path.is_file():
-        return
-    if block.same(repository.read(entry[1]), path.read_bytes()):
-        yield path.name
+def _of_skill(place: Place, repository: Repository, base: str, prefix: str) -> Iterator[str]:
+    """What `skill install` wrote: its pages, and the AGENTS.md that nothing else is different in. No task measures that."""
+    folder = place.folder.resolve()
+    for spot in spots(AGENTS, "project", folder):
+        path = spot.path.resolve()
+        if not path.is_file() or not path.is_relative_to(folder):
+            continue
+        name = path.relative_to(folder).as_posix()
+        entry = repository.find(base, prefix + name) if spot.guide else None
+        before = repository.read(entry[1]) if entry and entry[0].startswith("100") else b""
+        if block.same(before, path.read_bytes()) if spot.guide else page.read(path.read_bytes()).ours:
+            yield name
 
 
 @contextmanager
@@ -173,6 +178,24 @@ def enter(project: Project, run: str, task: Task) -> Place:
     return Place(project, made.root / location.prefix, run, made.root)
 
 
+def trees(project: Project, run: str) -> list[Place]:
+    """The trees of a run that were entered, by their numbers."""
+    folder = project.paths.run(run).trees
+    numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
+    made = (TreePaths(folder / str(number)) for number in numbers)
+    return [find(paths.root) for paths in made if paths.record.is_file()]
+
+
+def stands_on(place: Place) -> int:
+    """Whose files an entered tree was laid out with: an experiment's number."""
+    return Laid.load(_tree_of(place)).experiment
+
+
+def leave(place: Place) -> None:
+    """Delete an entered tree with all that lies in it."""
+    entered.discard(_tree_of(place))
+
+
 def follow(place: Place, task: Task, history: History, tried: Snapshot) -> str:
     """Let an entered tree be the incumbent's again once what was tried in it is decided; gives words.
 
@@ -186,6 +209,7 @@ def follow(place: Place, task: Task, history: History, tried: Snapshot) -> str:
         with _store(place.project, task, history) as (store, location):
             n, tree = _incumbent(history, store)
             change = _change(paths, laid, task, location, sha256=store.sha256)
+            entered.tell(paths, change.left)
             if change.edits and (laid.experiment != tried.parent or change.edits != tried.edits):
                 return _left(change, laid, n)
             moved = moving.move(paths, store, laid, experiment=n, tree=tree, seen=change.seen)

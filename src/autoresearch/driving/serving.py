@@ -43,7 +43,7 @@ def start(folder: Path, run: str | None, *, new: bool = False) -> Started:
         run: the run to go on with; None for the newest unfinished one, or a new one.
         new: a new run, even if one is unfinished.
     """
-    argv = [sys.executable, "-m", "autoresearch.driving.serving", "--folder", str(folder)]
+    argv = [sys.executable, "-P", "-m", "autoresearch.driving.serving", "--folder", str(folder)]
     argv += [*(["--run", run] if run else []), *(["--new"] if new else [])]
     argv += ["--linger", os.environ.get(LINGER, str(LINGER_S))]
     quiet = subprocess.DEVNULL

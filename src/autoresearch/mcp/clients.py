@@ -39,7 +39,7 @@ def config_of(client: str, args: Sequence[str], variables: Sequence[str]) -> Con
     Raises:
         UnknownName: no such client.
     """
-    command = [sys.executable, "-m", "autoresearch", "mcp", *args]
+    command = [sys.executable, "-P", "-m", "autoresearch", "mcp", *args]  # no module of ours is taken from the project
     passed = list(dict.fromkeys([*variables, *(name for name in _OURS if os.environ.get(name))]))
     match client:
         case "claude":
