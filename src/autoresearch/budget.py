@@ -74,6 +74,7 @@ class Spending:
     held_out: bool = False  # the final comparison is made on a set of its own
     began: float = field(default_factory=time.monotonic)
     asked_before: int = 0
+    tried_before: int = 0  # of those, what others offered: no session's number counts them
     waited_s: float = 0.0  # waiting for outages is not charged
     _waiting: int = 0
     _since: float = 0.0
@@ -86,9 +87,15 @@ class Spending:
         self.began = time.monotonic()
         self._before = self.history.cost_usd, self.history.tokens
         self.asked_before = max(0, self.history.decided - len(self.history.lost))  # open ones count for this session
+        self.tried_before = sum(e.job is not None for e in self.history.experiments[: self.history.decided + 1])
 
     def _experiments(self) -> int:
         return max(0, len(self.history.experiments) - 1 - len(self.history.lost))
+
+    def _of_session(self, done: int) -> int:
+        """How many of this session's experiments it asked for itself."""
+        tried = sum(offer.experiment is not None for offer in self.history.agenda.offers.values())
+        return done - self.asked_before - (tried - self.tried_before)
 
     @property
     def session_s(self) -> float:
@@ -149,7 +156,7 @@ class Spending:
         budget, done = self.budget, self._experiments()
         if budget.experiments is not None and done >= budget.experiments:
             return Ending("experiments", f"{counted(budget.experiments, 'experiment')} made")
-        if budget.session_experiments is not None and done - self.asked_before >= budget.session_experiments:
+        if budget.session_experiments is not None and self._of_session(done) >= budget.session_experiments:
             return Ending("session", f"{counted(budget.session_experiments, 'experiment')} of this session made")
         return self.money_spent() or self.may_measure() or self.out_of_time()
 

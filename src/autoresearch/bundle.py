@@ -67,6 +67,7 @@ def pack(project: Project, location: git.Location, ledger: SqliteLedger, run: st
     Raises:
         SetupError: there is nothing to write yet, or the file cannot be written.
     """
+    ledger.audit(run)  # what somebody else wrote goes nowhere
     rows = list(ledger.events(run))
     history = _fold(rows)  # of these rows: another process may be at work on the run
     if not history.line:

@@ -56,14 +56,24 @@ class Driver(Scene):
     """One project in which an agent program is started by its user.
 
     Args:
+        model: that of the program's user, where it is not the usual one.
         task: further lines of the task file.
         slow: seconds that an evaluation takes, as a Python expression of `value`.
     """
 
     def __init__(
-        self, top: Path, program: str, script: Mapping[str, Any], *, experiments: int = 5, task: str = "", slow: str = "0"
+        self,
+        top: Path,
+        program: str,
+        script: Mapping[str, Any],
+        *,
+        model: str = "",
+        experiments: int = 5,
+        task: str = "",
+        slow: str = "0",
     ) -> None:
         super().__init__(top, program, script)
+        self.model = model or MODELS[program]
         files = {"knob.txt": "10\n", "evaluate.py": EVALUATE.format(slow=slow), "program.md": "Make the score lower.\n"}
         self._lay_out(files | {"autoresearch.toml": _TASK.format(experiments=experiments, task=task)})
         self._write(top / "home", _home(self))
@@ -91,7 +101,7 @@ class Driver(Scene):
 
     def start(self, prompt: str = PROMPT) -> subprocess.Popen[str]:
         """The program, as its user would start it, in the background."""
-        return self._start(_argv(self.program), words=f"{prompt}\n")
+        return self._start(_argv(self.program, self.model), words=f"{prompt}\n")
 
     def drive(self, prompt: str = PROMPT, *, limit_s: float = 300) -> int:
         """A whole session; gives its exit code."""
@@ -111,19 +121,19 @@ class Driver(Scene):
 # -- how each is started and set up --------------------------------------------------------------------------------------
 
 
-def _argv(program: str) -> list[str]:
+def _argv(program: str, model: str) -> list[str]:
     match program:
         case "claude":
             words = "claude -p --output-format stream-json --verbose --permission-mode acceptEdits --max-turns 60 --model"
-            return [*words.split(), MODELS[program], "--allowedTools", *_ALLOWED]
+            return [*words.split(), model, "--allowedTools", *_ALLOWED]
         case "codex":
-            return ["codex", "exec", "--json", "--sandbox", "workspace-write", "-"]
+            return ["codex", "exec", "--json", "--model", model, "--sandbox", "workspace-write", "-"]
         case "gemini":
-            return ["gemini", "--output-format", "stream-json", "--approval-mode", "yolo", "--model", MODELS[program]]
+            return ["gemini", "--output-format", "stream-json", "--approval-mode", "yolo", "--model", model]
         case "opencode":
-            return ["opencode", "run", "--format", "json", "--auto", "--title", "kick off", "--model", MODELS[program]]
+            return ["opencode", "run", "--format", "json", "--auto", "--title", "kick off", "--model", model]
         case _:
-            return ["pi", "--print", "--mode", "json", "--provider", "openai", "--model", MODELS[program].partition("/")[2]]
+            return ["pi", "--print", "--mode", "json", "--provider", "openai", "--model", model.partition("/")[2]]
 
 
 def _variables(driver: Driver) -> dict[str, str]:
@@ -167,7 +177,6 @@ _GEMINI: dict[str, Any] = {
     "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
 }
 _CODEX = """\
-model = "gpt-5.5"
 model_provider = "scripted"
 check_for_update_on_startup = false
 

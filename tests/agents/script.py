@@ -244,7 +244,7 @@ _SHELL = ("Bash", "bash", "run_shell_command", "exec_command", "shell_command", 
 _READS_FIRST = ("Edit", "edit")
 _LOOK = ("tool_search", "ToolSearch", "WaitForMcpServers")
 _LOOKS = 5
-_UNDER_WAY = r"autoresearch wait (\d+)"  # what a reply says without a verdict; also what `wait` has to be asked for
+_UNDER_WAY = r"ask again: autoresearch wait (\d+)"  # what a reply says where there is no verdict yet
 
 
 def _pick(tools: Sequence[Tool], names: Sequence[str]) -> Tool | None:
@@ -278,7 +278,7 @@ def _settle(asked: Asked, calls: int) -> Iterator[Answer]:
         if (found := re.search(_UNDER_WAY, result)) is None:
             return
         answer = next(_served(asked.tools, "wait", {"job": int(found[1])}))
-        yield answer if answer.tool else _shell(asked.tools, f"{found[0]} --max 45s")
+        yield answer if answer.tool else _shell(asked.tools, f"{found[0].partition(': ')[2]} --max 45s")
 
 
 def _obey(asked: Asked, calls: int, pattern: str) -> Answer:

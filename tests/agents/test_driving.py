@@ -11,16 +11,18 @@ import re
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.agents.drivers import SESSIONS, Driver
+from tests.agents.drivers import PROMPT, SESSIONS, Driver
+from tests.agents.model_server import ROOT
 from tests.agents.runs import strays, wait_for
 from tests.agents.script import Step, call_tool, edit, obey, say, script, settle, shell
+from tests.agents.transcript import alike, transcript
 from tests.conftest import fingerprint, git
 
 BY_MCP = ("claude", "codex", "gemini", "opencode")
@@ -52,11 +54,11 @@ UNDO = r"git restore [^;&\"]+?(?= undoes the change| brings the incumbent's file
 LINGERS_S = 20.0
 
 
-def steps(program: str, order: Sequence[str] = ()) -> list[Step]:
+def steps(program: str) -> list[Step]:
     """The model's part: each good one takes one off, from 10; at the end it asks once more than there is budget for."""
-    found: list[Step] = []
+    found = [shell("autoresearch brief --try") if program == "pi" else call_tool("brief")]
     value = 10
-    for n, act in enumerate(order or ORDERS[program].split(), 1):
+    for n, act in enumerate(ORDERS[program].split(), 1):
         found += _act(program, act, n, str(value))
         value -= act == "good"
     return [*found, edit("knob.txt", str(value), "0"), *ask(program, "one more"), say("it is over")]
@@ -71,14 +73,19 @@ def _act(program: str, act: str, n: int, value: str) -> list[Step]:
         "cheat": edit("evaluate.py", 'print("score:", value)', 'print("score:", 0)'),
     }
     change = [changes[act]] if act in changes else []
-    return [*change, *ask(program, MESSAGES[act]), *(_back(program, changes[act]) if change and act != "good" else [])]
+    return [
+        *change,
+        *ask(program, MESSAGES[act], later=n == 1),
+        *(_back(program, changes[act]) if change and act != "good" else []),
+    ]
 
 
-def ask(program: str, message: str) -> list[Step]:
-    """Ask for what is in the checkout to be tried, and wait for the verdict."""
+def ask(program: str, message: str, *, later: bool = False) -> list[Step]:
+    """Ask for what is in the checkout to be tried, and wait for the verdict; `later` asks for the job's number first."""
     if program == "pi":
-        return [shell(f"autoresearch try -m '{message}' --expect '-10 %'; echo it said $?"), settle()]
-    return [call_tool("try", message=message, expect="-10 %"), settle()]
+        now = " --background" if later else ""
+        return [shell(f"autoresearch try -m '{message}' --expect '-10 %'{now}; echo it said $?"), settle()]
+    return [call_tool("try", message=message, expect="-10 %", **({"wait_s": 0} if later else {})), settle()]
 
 
 def _back(program: str, change: Step) -> list[Step]:
@@ -177,6 +184,74 @@ def test_agent_hears_what_remains_and_at_the_end_that_it_is_over(program: str, s
 @pytest.mark.parametrize("program", ALL)
 def test_nothing_is_left_running_once_the_owner_has_waited_for_more(program: str, sessions: dict[str, Future[Session]]) -> None:
     assert sessions[program].result().driver.left_running(LINGERS_S + 20) == []
+
+
+@pytest.mark.parametrize("program", ["claude"])
+def test_session_in_the_documentation_is_one_that_went_so(program: str, sessions: dict[str, Future[Session]]) -> None:
+    text = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8").partition("\n## A session, as it went\n")[2]
+    shown = [line for line in text.split("```")[1].splitlines()[1:] if line.strip() not in ("", "…")]
+    went = [f"you: {PROMPT}", *transcript(sessions[program].result().driver.server.calls("kick off"))]
+    for line in shown:
+        start = alike(line.removesuffix("…"))
+        at = next((k for k, said in enumerate(went) if said == start or (line.endswith("…") and said.startswith(start))), None)
+        assert at is not None, f"{line!r} of docs/agents.md did not come again here, in: {went}"
+        went = went[at + 1 :]
+    assert [line for line in shown if re.match(r"  experiment \d", line)] != []
+
+
+# -- other ways to work ----------------------------------------------------------------------------------------------------
+
+
+def test_pi_drives_in_a_tree_of_its_own_which_goes_with_the_verdicts(tmp_path: Path) -> None:
+    there = 'cd "$(cat "$TMPDIR/where")" && '
+    knobs = {"9": "lower", "12": "raise", "broken": "a word", "8": "lower again"}
+    told = [shell('autoresearch enter > "$TMPDIR/where"')]
+    told += [shell(f"{there}echo {knob} > knob.txt && autoresearch try -m '{m}'; cat knob.txt") for knob, m in knobs.items()]
+    told += [shell(f"{there}echo 0 > knob.txt && echo 'print(0)' > evaluate.py && autoresearch try -m 'it is 0'; cat knob.txt")]
+    driver = Driver(tmp_path, "pi", script({"kick off": told}, pattern=SESSIONS))
+    before = checkout(driver.folder)
+    try:
+        assert driver.drive() == 0, driver.printed
+        acts = ("good", "bad", "crash", "good", "cheat")
+        assert driver.verdicts() == [VERDICTS[act] for act in acts], driver.printed
+        found = driver.server.calls("kick off")[-1]["results"][1:]
+        assert [text.split()[-1] for text in found] == ["9", "9", "9", "8", "8"]
+        tree = Path((tmp_path / "tmp" / "where").read_text().strip())
+        assert (tree / "evaluate.py").read_text() == (driver.folder / "evaluate.py").read_text()
+        assert checkout(driver.folder) == before
+    finally:
+        driver.close()
+
+
+def test_codex_calls_the_tools_from_the_code_that_its_newer_models_write(tmp_path: Path) -> None:
+    told = script({"kick off": [shell("echo 9 > knob.txt"), *ask("codex", "lower"), say("done")]}, pattern=SESSIONS)
+    driver = Driver(tmp_path, "codex", told, model="gpt-6-sol", experiments=1)
+    try:
+        assert driver.drive() == 0, driver.printed
+        assert driver.verdicts() == [VERDICTS["good"]], driver.printed
+        assert "experiment 1: keep (better)" in driver.server.calls("kick off")[-1]["results"][-1]
+    finally:
+        driver.close()
+
+
+def test_sandbox_of_codex_lets_a_command_ask_where_an_owner_is_alive_and_says_so_where_there_is_none(tmp_path: Path) -> None:
+    command = f"{tmp_path}/bin/autoresearch try -m 'by the shell'; echo it said $?"
+    lower = [
+        edit("knob.txt", "10", "9"),
+        shell(command),
+        *ask("codex", "by the tool"),
+        edit("knob.txt", "9", "8"),
+        shell(command),
+    ]
+    driver = Driver(tmp_path, "codex", script({"kick off": lower}, pattern=SESSIONS))
+    try:
+        assert driver.drive() == 0, driver.printed
+        first, second = (text for text in driver.server.calls("kick off")[-1]["results"] if "it said" in text)
+        assert "it said 2" in first
+        assert "it said 0" in second
+        assert [e.description for e in driver.history.experiments[1:]] == ["by the tool", "by the shell"]
+    finally:
+        driver.close()
 
 
 # -- killed ----------------------------------------------------------------------------------------------------------------

@@ -60,6 +60,6 @@ def _printed(tool: str, result: str) -> list[str]:
     if not tool.startswith(_CALLS):
         return []
     try:
-        return list(json.loads(result)["lines"])
+        return str(json.loads(result)["message"]).splitlines()
     except ValueError:
         return result.splitlines()

@@ -194,7 +194,7 @@ def slowly(proposer: Slow) -> Callable[..., Any]:
 
 def test_offer_goes_before_a_proposal_that_is_being_written(begun: Toy) -> None:
     proposer = Slow(begun, ["9", "8"])
-    begun.run(wish=Wish(name="r", experiments=3), parts=slowly(proposer))
+    begun.run(wish=Wish(name="r", experiments=1), parts=slowly(proposer))
     history = begun.history("r")
     told = [(e.description, e.verdict and e.verdict.reason) for e in history.experiments[1:]]
     assert told == [
@@ -334,3 +334,9 @@ def test_same_offers_give_the_same_ledger_killed_or_not(make_toy: Callable[..., 
         found.append(canonical(ledger, "r"))
         ledger.close()
     assert found[0] == found[1] == found[2]
+
+
+def test_experiments_of_a_session_are_those_that_it_asked_for(begun: Toy) -> None:
+    proposer = Slow(begun, ["9", "8"])
+    begun.run(wish=Wish(name="r", experiments=2), parts=slowly(proposer))
+    assert [e.job is None for e in begun.history("r").experiments[1:]] == [False, False, True, True]

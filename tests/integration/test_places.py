@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from autoresearch.driving import places
 from autoresearch.driving.places import Snapshot
 from autoresearch.errors import SetupError
 from autoresearch.git import Repository
+from autoresearch.lock import owner
 from autoresearch.project import Project
 from autoresearch.records import Blob
 from autoresearch.taskfile import load
@@ -57,7 +59,7 @@ def test_checkout_is_found_from_any_subfolder(make_toy: Callable[..., Toy], awkw
 
 
 def test_a_folder_without_a_project_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="no autoresearch.toml in .* or above it"):
+    with pytest.raises(SetupError, match=r"no autoresearch\.toml in .* or above it"):
         places.find(tmp_path)
 
 
@@ -610,7 +612,7 @@ def test_a_removed_tree_says_how_to_make_another(toy: Toy) -> None:
     place = entered(toy)
     assert place.tree is not None
     shutil.rmtree(place.tree)
-    with pytest.raises(SetupError, match="removed or replaced.*autoresearch enter"):
+    with pytest.raises(SetupError, match=r"removed or replaced.*autoresearch enter"):
         changed(toy, place)
     shutil.rmtree(place.tree.parent)
     with pytest.raises(SetupError, match="is no tree of a run"):
@@ -744,9 +746,79 @@ def test_twenty_thousand_files_are_quick(make_toy: Callable[..., Toy]) -> None:
     timed("enter", lambda: entered(toy))
     tree = places.find(toy.folder / ".autoresearch/one/trees/1/tree")
     (tree.folder / "knob.txt").write_text("8\n")
-    tried = [timed("tree", lambda: places.snapshot(tree, task, history)) for _ in range(3)][0]
-    timed("follow", lambda: places.follow(tree, task, history, tried))  # type: ignore[arg-type]
+    for _ in range(3):
+        timed("tree", lambda: places.snapshot(tree, task, history))
+    tried = changed(toy, tree)
+    timed("follow", lambda: places.follow(tree, task, history, tried))
     print({name: round(s, 3) for name, s in took.items()})
     assert took["checkout"] < took["status"] + 0.25
     assert took["tree"] < 1.5
     toy.moved()
+
+
+# -- the command -----------------------------------------------------------------------------------------------------------
+
+
+def enter(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "autoresearch", "enter", *args]
+    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_enter_prints_the_path_alone_and_the_rules_beside_it(make_toy: Callable[..., Toy], awkward: Path) -> None:
+    toy = measured(make_toy(folder=awkward), knob(9))
+    said = enter(toy.folder)
+    assert said.stdout == f"{toy.folder}/.autoresearch/one/trees/1/tree\n"
+    assert said.stderr.splitlines()[:2] == [
+        "a tree of run one, with the files of experiment 1",
+        "edit: knob.txt, extra/**; everything else is frozen, and a change of it is refused by name",
+    ]
+    inside = Path(said.stdout.rstrip("\n"))
+    again = enter(inside, "--json")  # from inside it is another one of the same run
+    body = json.loads(again.stdout)
+    assert again.stderr == ""
+    assert (body["number"], body["run"], body["experiment"], body["folder"]) == (2, "one", 1, body["tree"])
+    assert body["folder"] == f"{toy.folder}/.autoresearch/one/trees/2/tree"
+
+
+def test_trees_are_listed_and_removed_and_changes_are_not_lost_by_a_slip(toy: Toy) -> None:
+    measured(toy, knob(9))
+    assert enter(toy.folder, "--list").stdout == 'no tree of run one yet: cd "$(autoresearch enter)"\n'
+    places_ = [entered(toy), entered(toy)]
+    (places_[1].folder / "knob.txt").write_text("8\n")
+    rows = enter(toy.folder, "--list").stdout.splitlines()
+    assert rows == [
+        f"1  on experiment 1 · not changed · {places_[0].folder}",
+        f"2  on experiment 1 · changed: knob.txt · {places_[1].folder}",
+    ]
+    assert [row["changed"] for row in json.loads(enter(toy.folder, "--list", "--json").stdout)] == [[], ["knob.txt"]]
+    refused = enter(toy.folder, "--remove", "2")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--remove 2: what is changed there (knob.txt) would be lost; add --yes" in refused.stderr
+    assert enter(toy.folder, "--remove", "2", "--yes").stdout == "tree 2 of run one is removed\n"
+    assert enter(toy.folder, "--remove", "1").returncode == 0
+    missing = enter(toy.folder, "--remove", "1")
+    assert "--remove 1: run one has no such tree (there are: none)" in missing.stderr
+    assert not list((toy.folder / ".autoresearch/one/trees").glob("[0-9]*"))
+
+
+def test_where_there_is_no_run_enter_starts_one_and_gives_the_base(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTORESEARCH_LINGER", "0")
+    said = enter(toy.folder)
+    assert said.returncode == 0, said.stderr
+    assert (Path(said.stdout.rstrip("\n")) / "knob.txt").read_text() == "10\n"
+    assert said.stderr.splitlines()[0].endswith("with the files of the baseline")
+    run = toy.history().run
+    assert run is not None
+    lock = toy.project.paths.run(run.run).lock
+    deadline = time.monotonic() + 60
+    while owner(lock) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def test_rm_takes_the_trees_of_a_run_along(toy: Toy) -> None:
+    measured(toy)
+    place = entered(toy)
+    subprocess.run(
+        [sys.executable, "-m", "autoresearch", "rm", "one", "--yes"], cwd=toy.folder, check=True, capture_output=True
+    )
+    assert not place.folder.exists()

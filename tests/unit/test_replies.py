@@ -6,6 +6,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -692,6 +693,20 @@ def test_every_line_is_one_line_and_says_something(
             assert line.strip()
             assert line.isprintable()
         assert json.loads(json.dumps(dict(found.body), allow_nan=False, ensure_ascii=False).encode()) == dict(found.body)
+
+
+def test_every_answer_has_the_same_keys_and_the_page_names_them() -> None:
+    story = noisy()
+    raced(story, [(90.0, 100.0)] * 3, "keep", "better")
+    bodies = [reply(story).body, running(story).body, replies.tried_out({"passed": True}, job=1).body]
+    bodies += [
+        replies.without_verdict(None, task(), job=1, answer=answer).body for answer in ({}, {"over": True}, {"stopped": True})
+    ]
+    assert {frozenset(body) for body in bodies} == {frozenset(bodies[0])}
+    page = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
+    section = page.partition("## `autoresearch try --json`")[2].partition("\n## ")[0]
+    keys = {*bodies[0], *bodies[0]["interval"], *bodies[0]["remains"]}
+    assert sorted(key for key in keys if f"`{key}`" not in section) == []
 
 
 def test_figures_of_the_baseline_are_none() -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from autoresearch.errors import AutoresearchError, OwnedElsewhere
 
 LINGER_S = 20.0  # the next request comes soon, if one comes
+_STARTED: list[subprocess.Popen[bytes]] = []  # they are not waited for: they outlive this process
 LINGER = "AUTORESEARCH_LINGER"  # seconds, in the environment of whoever starts it
 
 
@@ -48,6 +49,7 @@ def start(folder: Path, run: str | None, *, new: bool = False) -> Started:
     argv += ["--linger", os.environ.get(LINGER, str(LINGER_S))]
     quiet = subprocess.DEVNULL
     child = subprocess.Popen(argv, stdin=quiet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    _STARTED.append(child)
     assert child.stdout is not None
     with child.stdout:
         said = child.stdout.readline()

@@ -381,8 +381,10 @@ class SqliteLedger:
         return [views.run_record(views.unsealed(row[0], "the run", row)[-1]) for row in rows]
 
     def names(self) -> list[str]:
-        """The runs that there are events of."""
-        return [str(run) for (run,) in self._db.execute("SELECT DISTINCT run FROM events ORDER BY run").fetchall()]
+        """The runs that there are events or views of."""
+        with self._snapshot():
+            rows = self._db.execute("SELECT run FROM events UNION SELECT run FROM runs ORDER BY run").fetchall()
+        return [str(run) for (run,) in rows]
 
     def verify(self, run: str) -> int:
         with self._snapshot():

@@ -189,8 +189,7 @@ class Checkout:
         if mine == other:
             return 0
         others = Counter[bytes]() if other is None or not _is_blob(other) else _counted(self._repository.read(other[1]))
-        mine_only, others_only = (lines or Counter[bytes]()) - others, others - (lines or Counter[bytes]())
-        return max(1, mine_only.total() + others_only.total())
+        return max(1, _apart(lines or Counter[bytes](), others))
 
     # -- against it --------------------------------------------------------------------------------------------------
 
@@ -256,8 +255,18 @@ def _is_blob(entry: Entry) -> bool:
     return entry[0] in ("100644", "100755", "120000")
 
 
+def lines_apart(one: bytes, other: bytes) -> int:
+    """How many lines one content has that the other has not, whatever their order."""
+    return _apart(_counted(one), _counted(other))
+
+
+def _apart(one: Counter[bytes], other: Counter[bytes]) -> int:
+    return (one - other).total() + (other - one).total()
+
+
 def _counted(content: bytes) -> Counter[bytes]:
-    return Counter(content.split(b"\n")[: None if not content.endswith(b"\n") else -1])
+    lines = content.split(b"\n")
+    return Counter(lines if lines[-1] else lines[:-1])
 
 
 def _left_out(paths: Sequence[str]) -> Iterator[str]:
