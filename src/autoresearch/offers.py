@@ -37,7 +37,7 @@ class Offers:
     def over(self, request: Request, ending: Ending | None) -> bool:
         """Whether the run is at its end, which is answered; `ending` says so besides its walls."""
         ending = ending or self._books.spending.may_try(len(self._books.history.agenda.offered))
-        if request.kind != TRY or ending is None or ending.status == "open":
+        if ending is None or ending.status == "open":
             return False
         self.refuse(request.id, ending.words, over=True, reason=ending.reason)
         return True

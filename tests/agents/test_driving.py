@@ -189,7 +189,7 @@ def test_nothing_is_left_running_once_the_owner_has_waited_for_more(program: str
 @pytest.mark.parametrize("program", ["claude"])
 def test_session_in_the_documentation_is_one_that_went_so(program: str, sessions: dict[str, Future[Session]]) -> None:
     text = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8").partition("\n## A session, as it went\n")[2]
-    shown = [line for line in text.split("```")[1].splitlines()[1:] if line.strip() not in ("", "…")]
+    shown = [line for line in text.split("```")[3].splitlines()[1:] if line.strip() not in ("", "…")]
     went = [f"you: {PROMPT}", *transcript(sessions[program].result().driver.server.calls("kick off"))]
     for line in shown:
         start = alike(line.removesuffix("…"))

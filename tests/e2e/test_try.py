@@ -405,3 +405,11 @@ def test_who_asks_is_known_by_the_environment(seat: Seat) -> None:
     seat.edit("9")
     seat.call("try", "-m", "one less", CLAUDECODE="1")
     assert seat.toy.history().experiments[1].proposer == "claude"
+
+
+def test_probe_of_a_run_that_is_over_says_so(seat_of: Callable[..., Seat]) -> None:
+    seat = seat_of(task=TASK + "[budget]\nexperiments = 1\n")
+    seat.edit("9")
+    seat.call("try", "-m", "the only one")
+    until(lambda: not seat.owner())
+    assert seat.json("probe", code=3)["state"] == "over"

@@ -11,6 +11,7 @@ from autoresearch.fenced import line
 from autoresearch.records import Kind
 
 _MOST = 6  # globs of a task's scope that are named
+_MENDED = ("guard", "check", "exit", "signal", "build", "memory", "timeout", "no_measurement", "implausible", "stale")
 _EARLIER = re.compile(r"experiment (\d+)")
 
 
@@ -21,6 +22,8 @@ def following(case: Case) -> Sequence[str]:
         steps.append(
             f"this is a change of experiment {case.e.parents[0]}, and experiment {case.beaten} was kept since: {_begin(case)}"
         )
+    if case.where is not None and case.where.entered and case.e.tree and (case.near or case.reason in _MENDED):
+        steps.append(f"autoresearch diff {case.e.n} | git apply brings the change back into this tree")
     return [text for text in steps if text]
 
 
@@ -75,7 +78,7 @@ def _begin(case: Case) -> str:
 def _worse(case: Case) -> str:
     if case.near:
         return f"experiment {case.e.n} is a near miss: take it further or combine it with another idea, but not again unchanged"
-    return "take the change back and try another idea"
+    return _another(case)
 
 
 def _screened(case: Case) -> str:
@@ -179,8 +182,13 @@ def _flaky(case: Case) -> str:
 def _other(case: Case) -> str:
     assert case.e.verdict is not None
     if case.e.verdict.kind is Kind.DISCARD:
-        return "take the change back and try another idea"
+        return _another(case)
     return _mend(case)
+
+
+def _another(case: Case) -> str:
+    is_back = case.where is not None and case.where.entered
+    return "try another idea" if is_back else "take the change back and try another idea"
 
 
 def _editable(case: Case) -> str:

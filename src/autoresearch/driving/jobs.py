@@ -147,7 +147,7 @@ class Jobs:
             found = snapshot(self._place, task, history)
             body = {**body, "parent": found.parent, "content": ledger.put(pack(found.edits)), "where": self._where(found)}
             job = ledger.request(name, kind, body)
-            if lock.owner(self._project.paths.run(name).lock) or (kind == TRY and self._over(task, history) is not None):
+            if lock.owner(self._project.paths.run(name).lock) or self._over(task, history) is not None:
                 return job
             try:
                 self.ensure()
@@ -196,7 +196,7 @@ class Jobs:
             if n is not None and history.experiments[n].decided:
                 return self._decided(ledger, history, n, task, request)
             if answer is None:
-                return replies.running(history, task, job=job)
+                return replies.running(history, task, job=job, probe=request.kind == PROBE)
             if request.kind == PROBE and answer.get("ok"):
                 return replies.tried_out(answer, job=job)
             return replies.without_verdict(history, task, job=job, answer=answer)
@@ -238,7 +238,7 @@ class Jobs:
                 return
             history = ledger.history(request.run)
             noted = request.id in history.agenda.offers
-            ending = self._over(task, history) if request.kind == TRY and not noted else None
+            ending = None if noted else self._over(task, history)
             if ending is not None:
                 ledger.answer(request.id, {"ok": False, "words": ending.words, "over": True, "reason": ending.reason})
             elif attempts > _ATTEMPTS:
@@ -261,7 +261,8 @@ class Jobs:
         from autoresearch.driving import replies
 
         with self._open() as ledger:
-            words = replies.running(ledger.history(request.run), self._task(), job=request.id).lines
+            history, is_probe = ledger.history(request.run), request.kind == PROBE
+            words = replies.running(history, self._task(), job=request.id, probe=is_probe).lines
         if words:
             self._say(words[0])
 
