@@ -14,6 +14,7 @@ from autoresearch.taskfile import schema
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
 
+_EXACT = Decimal("1e-9")  # tokens
 _DATED = re.compile(r"[-@](?:20\d{6}|20\d\d-\d\d-\d\d)(?=$|:)|-(?:latest|\d\d-\d\d|\d{3})$|:latest$|\[[^\]]*\]$|@default$")
 _CLOUD = re.compile(r"^(?:[a-z]{2,6}\.)?anthropic\.")  # how a Bedrock model is named, with its region or without
 
@@ -38,13 +39,15 @@ def cost_usd(
 
     whose, info = found
     share = Decimal(max(1, answers))
+    sizes = (Decimal(count) / share for count in (usage.input, usage.cached, usage.written, usage.output))
+    anew, cached, written, output = (size.quantize(_EXACT) for size in sizes)  # what they add up to is so to the last digit
     parts = {
-        "input_tokens": usage.input + usage.cached + usage.written,  # the list counts what was cached in
-        "cache_read_tokens": usage.cached,
-        "cache_write_tokens": usage.written,
-        "output_tokens": usage.output,
+        "input_tokens": anew + cached + written,  # the list counts what was cached in
+        "cache_read_tokens": cached,
+        "cache_write_tokens": written,
+        "output_tokens": output,
     }
-    counted = Counted(**{name: Decimal(count) / share for name, count in parts.items() if count})
+    counted = Counted(**{name: count for name, count in parts.items() if count})
     return float(info.calc_price(counted, whose).total_price * share)
 
 

@@ -20,10 +20,11 @@ from typing import Any
 import pytest
 from tests.agents.drivers import PROMPT, SESSIONS, Driver
 from tests.agents.model_server import ROOT
-from tests.agents.runs import strays, wait_for
+from tests.agents.runs import need, strays, wait_for
 from tests.agents.script import Step, call_tool, edit, obey, say, script, settle, shell
 from tests.agents.transcript import alike, transcript
 from tests.conftest import fingerprint, git
+from tests.ordinary import run_as_nobody
 
 BY_MCP = ("claude", "codex", "gemini", "opencode")
 ALL = (*BY_MCP, "pi")
@@ -100,7 +101,11 @@ class Session:
     def __init__(self, top: Path, program: str) -> None:
         self.driver = Driver(top, program, script({"kick off": steps(program)}, pattern=SESSIONS))
         self.before = checkout(self.driver.folder)
-        self.code = self.driver.drive()
+        try:
+            self.code = self.driver.drive()
+        except BaseException:
+            self.driver.close()
+            raise
         self.after = checkout(self.driver.folder)
 
     @property
@@ -247,9 +252,12 @@ def test_sandbox_of_codex_lets_a_command_ask_where_an_owner_is_alive_and_says_so
     try:
         assert driver.drive() == 0, driver.printed
         first, second = (text for text in driver.server.calls("kick off")[-1]["results"] if "it said" in text)
+        assert "no command can start somebody: call the tool `try`" in first
         assert "it said 2" in first
         assert "it said 0" in second
         assert [e.description for e in driver.history.experiments[1:]] == ["by the tool", "by the shell"]
+        assert driver.left_running(0) != []  # there is budget left, and more may come
+        assert driver.left_running(LINGERS_S + 20) == []
     finally:
         driver.close()
 
@@ -306,3 +314,10 @@ def test_killed_in_the_middle_of_a_try_and_started_again_every_request_has_one_v
         assert driver.left_running(LINGERS_S + 20) == []
     finally:
         driver.close()
+
+
+def test_programs_drive_for_an_ordinary_user() -> None:
+    need("claude")
+    if os.geteuid():
+        pytest.skip("this is an ordinary user")
+    run_as_nobody("tests/agents/test_driving.py", "-k '(claude or pi) and (implies or edited or remains)'")

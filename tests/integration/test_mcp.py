@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -336,6 +337,18 @@ def test_two_agents_in_trees_of_their_own_do_not_mix_their_changes(toy: Toy) -> 
     anyio.run(session)
     found = [(e.proposer, e.value) for e in toy.history().experiments if e.n]
     assert found == [("codex", 12.0), ("claude", 9.0)]
+
+
+def test_interrupt_ends_a_server_that_waits_for_its_client(toy: Toy) -> None:
+    argv = [sys.executable, "-P", "-m", "autoresearch", "mcp"]
+    with subprocess.Popen(argv, cwd=toy.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write('{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
+        server.stdin.flush()
+        assert server.stdout.readline()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(10) == -signal.SIGINT
 
 
 # -- ideas ---------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autoresearch.prices import cost_usd, known
@@ -99,6 +99,7 @@ def test_price_of_the_task_goes_before_the_list() -> None:
     assert cost_usd("my-model", USAGE, price=Price(input=2, output=8)) == pytest.approx((55 * 2 + 2 * 8) / 1000)
 
 
+@example([0, 1, 9, 0], 9)  # a ninth and one make no more than what they are parts of
 @given(st.lists(st.integers(0, 2_000_000), min_size=4, max_size=4), st.integers(1, 50))
 def test_more_tokens_never_cost_less_and_none_cost_nothing(counts: list[int], answers: int) -> None:
     usage = Usage(*counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,10 +28,8 @@ def serve_tools(folder: Path, run: str | None, *, enter: bool) -> int:
         sys.stderr.write(
             "this is for agents, who start it themselves: autoresearch mcp --config claude says how; Ctrl-C ends it\n"
         )
-    try:
-        serve(Seat(folder, run=run, enters=enter))
-    except KeyboardInterrupt:
-        return 130
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends at once: a thread that reads could not be interrupted
+    serve(Seat(folder, run=run, enters=enter))
     return 0
 
 

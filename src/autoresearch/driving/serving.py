@@ -21,6 +21,11 @@ from autoresearch.errors import AutoresearchError, OwnedElsewhere
 
 LINGER_S = 20.0  # the next request comes soon, if one comes
 _STARTED: list[subprocess.Popen[bytes]] = []  # they are not waited for: they outlive this process
+_SHUT_IN = "CODEX_SANDBOX_NETWORK_DISABLED"  # codex tells it to commands that may open no sockets, as a supervisor has to
+_NOT_IN_THERE = (
+    "nobody works on the run, and in codex's sandbox no command can start somebody: call the tool `try` of the MCP server "
+    "(autoresearch mcp --config codex), or let your user start `autoresearch run` outside of it"
+)
 LINGER = "AUTORESEARCH_LINGER"  # seconds, in the environment of whoever starts it
 
 
@@ -44,6 +49,8 @@ def start(folder: Path, run: str | None, *, new: bool = False) -> Started:
         run: the run to go on with; None for the newest unfinished one, or a new one.
         new: a new run, even if one is unfinished.
     """
+    if os.environ.get(_SHUT_IN):
+        return Started("", _NOT_IN_THERE)
     argv = [sys.executable, "-P", "-m", "autoresearch.driving.serving", "--folder", str(folder)]
     argv += [*(["--run", run] if run else []), *(["--new"] if new else [])]
     argv += ["--linger", os.environ.get(LINGER, str(LINGER_S))]
