@@ -14,7 +14,8 @@ from pathlib import Path
 from autoresearch import acceptance, git, private, proposers, strategies
 from autoresearch.books import CheckOrder, Options, Parts, SetOrder, Terms
 from autoresearch.briefing import Briefing, Words
-from autoresearch.contracts import Ledger, Proposer, Settings, Strategy
+from autoresearch.contracts import Brief, Draft, Ledger, Proposer, Settings, Strategy
+from autoresearch.errors import Exhausted
 from autoresearch.exhibits import Files
 from autoresearch.git import Entry
 from autoresearch.guards import Bound
@@ -27,7 +28,7 @@ from autoresearch.process.confinement import OPEN, Confinement
 from autoresearch.process.environment import SEALED, Openings, argv, clean
 from autoresearch.process.probe import Found, find
 from autoresearch.proposers.program import Login
-from autoresearch.records import Allowance, Bind, Layer, RunRecord, Which
+from autoresearch.records import Allowance, Bind, Layer, Proposal, RunRecord, Which
 from autoresearch.runners import LocalRunner, inputs
 from autoresearch.runners.local import Reading, Surroundings, classify
 from autoresearch.scope import parts_of, scope_of
@@ -259,17 +260,17 @@ class Assembly:
 
         return setup
 
-    def parts(self, supervisor: Supervisor, workspace: GitWorkspace) -> Parts:
+    def parts(self, supervisor: Supervisor, workspace: GitWorkspace, *, proposes: bool = True) -> Parts:
+        """The parts of a session's loop; where it `proposes` nothing, none of the task's own proposers is even loaded."""
         task = self.task
-        if str(self.paths.project) not in sys.path:
-            sys.path.insert(0, str(self.paths.project))  # for proposers named module:Class
-        everyone = self.proposers(supervisor)
-        mix = {name: everyone[name] for name in mixed(task)}
+        importable(self.paths.project)
+        everyone = self.proposers(supervisor) if proposes else {}
+        mix = {name: everyone[name] for name in mixed(task) if proposes}
         return Parts(
             self.ledger,
             workspace,
             self.runner(supervisor),
-            next(iter(mix.values())),
+            next(iter(mix.values()), Nobody()),
             strategy_of(task),
             acceptance.make(task.acceptance.kind),
             mix,
@@ -350,6 +351,21 @@ class Assembly:
             reading=Reading(names, metric.take, metric.pattern, metric.file, metric.path, metric.unit, sealed=evaluate.sealed),
             inputs=inputs.resolve(self.paths.project, evaluate.inputs)[1],
         )
+
+
+class Nobody:
+    """Proposes in a session that asks for nothing of its own."""
+
+    name = "nobody"
+
+    async def propose(self, brief: Brief, draft: Draft) -> Proposal:
+        raise Exhausted("nobody proposes in this session")
+
+
+def importable(project: Path) -> None:
+    """Let what a task names as module:Class be found in its folder; a file there never goes before what is installed."""
+    if str(project) not in sys.path:
+        sys.path.append(str(project))
 
 
 def _baseline(history: History) -> float | None:

@@ -23,7 +23,7 @@ class Plotter:
     """Draws in a child process: at most once a minute, and at the end."""
 
     def __init__(self, ledger: Path, run: str, out: Path) -> None:
-        self._argv = [sys.executable, "-m", "autoresearch.cli.draw", str(ledger), run, str(out)]
+        self._argv = [sys.executable, "-P", "-m", "autoresearch.cli.draw", str(ledger), run, str(out)]
         self._child: subprocess.Popen[bytes] | None = None
         self._next = time.monotonic() + EVERY_S
 

@@ -17,7 +17,7 @@ import anyio
 from autoresearch import anchors, consent, git, lock, machine, payers, proposers
 from autoresearch.acceptance import final
 from autoresearch.agenda import Wall
-from autoresearch.assembly import Assembly, proposing, refuse_inputs, wanted
+from autoresearch.assembly import Assembly, importable, proposing, refuse_inputs, wanted
 from autoresearch.books import Errand, Options, Parts, Watch
 from autoresearch.briefing import Words, hashes
 from autoresearch.budget import Budget, Ending
@@ -73,9 +73,8 @@ class Session:
         self.task = with_proposer(task or load(project.folder), wish)
         check_fits(wanted(self.task), slots_of(self.task, self.wish)[0])
         refuse_inputs(project.folder, self.task)
-        if str(project.folder) not in sys.path:
-            sys.path.insert(0, str(project.folder))  # for proposers named module:Class
-        for table in proposing(self.task).values():
+        importable(project.folder)
+        for table in proposing(self.task).values() if wish.proposes else ():
             proposers.known(table.kind)  # before anything is recorded
         self._words = Words(project.folder, self.task)
         self.location = project.location(wish.confirm)
@@ -393,7 +392,7 @@ class Session:
         for words in said:
             seen("mended", {"words": words})
         try:
-            parts, options = self._with_errand(assembly.parts(supervisor, workspace), assembly.options())
+            parts, options = self._with_errand(assembly.parts(supervisor, workspace, proposes=self.wish.proposes), assembly.options())
             loop = Loop(parts, options, self.budget(), seen)
             shares.room.uncharged = loop.books.spending.waiting
             ready(loop)

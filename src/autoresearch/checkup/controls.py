@@ -7,13 +7,13 @@ code that still measures, and better, must be caught by a guard, a check or the 
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from autoresearch import acceptance
+from autoresearch.assembly import importable
 from autoresearch.books import method_notes
 from autoresearch.checkup.breakage import CODE, Breakage, ruined
 from autoresearch.checkup.measure import Say, Sealed
@@ -88,8 +88,7 @@ class _Presented:
 
     def __init__(self, sealed: Sealed, measured: Mapping[int, Readout]) -> None:
         self._sealed, self._measured = sealed, measured
-        if str(sealed.subject.paths.project) not in sys.path:
-            sys.path.insert(0, str(sealed.subject.paths.project))  # for rules named module:Class
+        importable(sealed.subject.paths.project)
         self._rule = acceptance.make(sealed.task.acceptance.kind)
         self._settings = sealed.options.settings
         self._ledger = MemoryLedger()

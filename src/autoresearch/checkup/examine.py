@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from autoresearch import git, machine, private, proposers
 from autoresearch.acceptance.single_run import seed_for
-from autoresearch.assembly import proposing, slots_of
+from autoresearch.assembly import importable, proposing, slots_of
 from autoresearch.checkup import breakage, connections, controls, forecast, leaks, mend, reading, reuse, spread, unused
 from autoresearch.checkup.breakage import Breakage
 from autoresearch.checkup.causes import Change, economies, makes_environment
@@ -70,8 +69,7 @@ def refuse_proposer(task: Task, project: Path, python: str) -> None:
     Raises:
         SetupError: it is not.
     """
-    if str(project) not in sys.path:
-        sys.path.insert(0, str(project))  # for proposers named module:Class
+    importable(project)
     for other in proposing(task).values():
         proposers.known(other.kind)
     table = task.proposer[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch import git, payers, proposers
-from autoresearch.assembly import Assembly, mixed, proposing
+from autoresearch.assembly import Assembly, importable, mixed, proposing
 from autoresearch.briefing import stand_in
 from autoresearch.choice import Choice, Wish, budget_of, with_proposer
 from autoresearch.cli.brief import briefing, next_brief
@@ -29,8 +29,7 @@ def show_proposals(folder: Path, flags: Flags) -> None:
     """Print it, for people or as one JSON object."""
     project, wish = Project.find(folder), replace(wish_of(flags), confirm=None, amount=None)
     task = with_proposer(load(project.folder), wish)
-    if str(project.folder) not in sys.path:
-        sys.path.insert(0, str(project.folder))
+    importable(project.folder)
     for table in proposing(task).values():
         proposers.known(table.kind)
     body = _look(project, wish, task)

@@ -272,7 +272,7 @@ def _detach(project: Project, flags: Flags) -> int:
         name = session.run.run
         out = project.paths.run(name).output
         lines = _first_lines(session)
-    argv = [sys.executable, "-m", "autoresearch", "run", name, "--folder", str(project.folder), "--yes"]
+    argv = [sys.executable, "-P", "-m", "autoresearch", "run", name, "--folder", str(project.folder), "--yes"]
     for flag, value in (
         ("-n", flags.experiments),
         ("--time", flags.time),

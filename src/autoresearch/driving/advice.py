@@ -69,6 +69,8 @@ def _others(case: Case) -> str:
 def _begin(case: Case) -> str:
     """How to begin with the files of what it had to beat."""
     where, n = case.where, case.beaten
+    if where is not None and where.entered:
+        return "this tree holds its files"
     paths = [path for path in where.paths if path not in where.new] if where is not None and not where.entered else []
     if not paths:
         return f"begin with the files of experiment {n}"

@@ -106,13 +106,15 @@ def network_filesystem(path: Path, mounts: str | None = None) -> bool:
 def is_made(path: Path) -> bool:
     """Whether there is a ledger at a path with everything in it; another process may just be making it."""
     try:
-        db = sqlite3.connect(f"file:{_quote(path)}?mode=ro", uri=True, timeout=30)
+        db = sqlite3.connect(_to_read(path), uri=True, timeout=30)
     except sqlite3.OperationalError:
         return False
     try:
         return db.execute("SELECT 1 FROM sqlite_master WHERE name='measurements'").fetchone() is not None
     except sqlite3.OperationalError:
         return False
+    except sqlite3.DatabaseError:
+        return True  # whoever opens it says what is wrong with it
     finally:
         db.close()
 
@@ -148,10 +150,7 @@ class SqliteLedger:
             raise _translate(error, self.path) from error
 
     def _open(self) -> sqlite3.Connection:
-        mode = "ro" if self._read_only else "rwc"
-        uri = f"file:{_quote(self.path)}?mode={mode}"
-        if self._read_only and _at_rest(self.path):
-            uri += "&immutable=1"  # opened without making -wal and -shm, also where nothing can be made
+        uri = _to_read(self.path) if self._read_only else f"file:{_quote(self.path)}?mode=rwc"
         db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
         if not self._read_only:
             os.chmod(self.path, 0o600)
@@ -446,6 +445,11 @@ class SqliteLedger:
             file.close()
         self._owned.clear()
         self._db.close()
+
+
+def _to_read(path: Path) -> str:
+    """How to open a ledger for reading: without making -wal and -shm where nobody has it open, also where nothing can be made."""
+    return f"file:{_quote(path)}?mode=ro" + ("&immutable=1" if _at_rest(path) else "")
 
 
 def _at_rest(path: Path) -> bool:
