@@ -392,7 +392,8 @@ class Session:
         for words in said:
             seen("mended", {"words": words})
         try:
-            parts, options = self._with_errand(assembly.parts(supervisor, workspace, proposes=self.wish.proposes), assembly.options())
+            parts = assembly.parts(supervisor, workspace, proposes=self.wish.proposes)
+            parts, options = self._with_errand(parts, assembly.options())
             loop = Loop(parts, options, self.budget(), seen)
             shares.room.uncharged = loop.books.spending.waiting
             ready(loop)

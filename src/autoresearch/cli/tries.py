@@ -23,18 +23,18 @@ def try_change(
 ) -> int:
     """Have the change in the present tree tried; gives the exit code."""
     jobs = _jobs(folder, run, new=new, quiet=as_json)
-    return _show(jobs, jobs.offer(message, expect=expect), background=background, max_s=max_s, as_json=as_json)
+    return _show(jobs, lambda: jobs.offer(message, expect=expect), background=background, max_s=max_s, as_json=as_json)
 
 
 def probe_change(folder: Path, what: str, *, run: str | None, background: bool, max_s: str | None, as_json: bool) -> int:
     """Have the change in the present tree tried out without a verdict; gives the exit code."""
     jobs = _jobs(folder, run, new=False, quiet=as_json)
-    return _show(jobs, jobs.probe(what), background=background, max_s=max_s, as_json=as_json)
+    return _show(jobs, lambda: jobs.probe(what), background=background, max_s=max_s, as_json=as_json)
 
 
 def wait_for_job(folder: Path, job: int, *, max_s: str | None, as_json: bool) -> int:
     """Wait for the answer to a job; gives the exit code."""
-    return _show(_jobs(folder, None, new=False, quiet=as_json), job, background=False, max_s=max_s, as_json=as_json)
+    return _show(_jobs(folder, None, new=False, quiet=as_json), lambda: job, background=False, max_s=max_s, as_json=as_json)
 
 
 def _jobs(folder: Path, run: str | None, *, new: bool, quiet: bool) -> Jobs:
@@ -57,12 +57,15 @@ def _steps(*, quiet: bool) -> Callable[[str], None]:
     return say
 
 
-def _show(jobs: Jobs, job: int, *, background: bool, max_s: str | None, as_json: bool) -> int:
+def _show(jobs: Jobs, ask: Callable[[], int], *, background: bool, max_s: str | None, as_json: bool) -> int:
     limit_s = 0.0 if background else _limit(max_s)
+    job = None
     try:
+        job = ask()
         reply = jobs.wait(job, limit_s)
     except KeyboardInterrupt:
-        sys.stderr.write(f"job {job} goes on: autoresearch wait {job}\n")
+        left = job or jobs.left
+        sys.stderr.write(f"job {left} goes on: autoresearch wait {left}\n" if left else "nothing was asked\n")
         return 130
     if background and reply.body["state"] == "running":
         reply = replace(reply, lines=(f"job {job}", *reply.lines))

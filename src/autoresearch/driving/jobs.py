@@ -56,7 +56,12 @@ class Jobs:
         run: the run's name; None is the place's, else the newest under this ruler, else a new one.
         new: the first request starts a new run.
         say: told what goes on while it is waited for, as that the baseline is measured first.
+
+    Attributes:
+        left: the job that was asked for last, 0 before the first.
     """
+
+    left = 0
 
     def __init__(
         self,
@@ -146,7 +151,7 @@ class Jobs:
             history = ledger.history(name)
             found = snapshot(self._place, task, history)
             body = {**body, "parent": found.parent, "content": ledger.put(pack(found.edits)), "where": self._where(found)}
-            job = ledger.request(name, kind, body)
+            job = self.left = ledger.request(name, kind, body)
             if lock.owner(self._project.paths.run(name).lock) or self._over(task, history) is not None:
                 return job
             try:

@@ -448,7 +448,7 @@ class SqliteLedger:
 
 
 def _to_read(path: Path) -> str:
-    """How to open a ledger for reading: without making -wal and -shm where nobody has it open, also where nothing can be made."""
+    """How to open a ledger to read it: where nobody writes, -wal and -shm are not made, also where nothing can be made."""
     return f"file:{_quote(path)}?mode=ro" + ("&immutable=1" if _at_rest(path) else "")
 
 

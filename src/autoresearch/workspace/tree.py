@@ -72,11 +72,26 @@ class WorkTree:
         index.unlink(missing_ok=True)
         repository = self._objects()
         env = {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(self.root)}
-        repository.call("read-tree", self._base, env=env)
+        rows = "".join(f"{mode} {oid}\t{path}\0" for path, (mode, oid) in self._files.items())
+        repository.call("update-index", "-z", "--index-info", env=env, stdin=os.fsencode(rows))
         repository.call(f"--work-tree={self.root}", "checkout-index", "-a", "-f", "-q", env=env)
         index.unlink(missing_ok=True)
+        self._check()
         for path, target in sorted(self._points.items()):
             self._make_point(self.root / path, target)
+
+    def _check(self) -> None:
+        """See that the files are what their ids say, whatever lies in git's store: git does not look when it lays them out.
+
+        Raises:
+            RepositoryError: one is not.
+        """
+        repository = self._objects()
+        for path, (mode, oid) in self._files.items():
+            if mode == "120000":
+                repository.check(oid, "blob", os.readlink(os.fsencode(self.root / path)))
+            elif mode != LINK:
+                repository.check(oid, "blob", (self.root / path).read_bytes())
 
     def _make_point(self, point: Path, target: Path) -> None:
         point.parent.mkdir(parents=True, exist_ok=True)
