@@ -124,6 +124,11 @@ def locate(project: Path) -> Location | None:
     if len(lines) != 4:
         raise RepositoryError(f"{project} has a line break in its path: move it to a folder without one")
     top, git_dir, prefix = lines[:3]
+    if (Path(top) / prefix).resolve() != project.resolve():  # core.worktree
+        raise RepositoryError(
+            f"the repository of {project} has its work tree elsewhere, in {top}: run `git config --unset core.worktree`, or "
+            "work there"
+        )
     return Location(Path(top), (project / git_dir).resolve(), prefix)
 
 

@@ -8,6 +8,8 @@ import socket
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -58,7 +60,7 @@ class OwnerLock:
 def owner(path: Path) -> str:
     """Who holds the lock, `` if nobody does."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # it may be no file at all
     except OSError:
         return ""
     try:
@@ -66,6 +68,24 @@ def owner(path: Path) -> str:
         return ""
     except BlockingIOError:
         return signature(fd) or "another process"
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[int]:
+    """Hold a lock file, once whoever has it lets go; gives its descriptor: a process that inherits it holds the lock too.
+
+    Raises:
+        DiskFault: the file cannot be made.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DiskFault(f"cannot write {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield fd
     finally:
         os.close(fd)
 

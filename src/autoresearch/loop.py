@@ -158,6 +158,7 @@ class Loop:
             while True:
                 self.upkeep.take_out()
                 self._take_offers()
+                self._take_orders()
                 ending = self._ask_ahead(tasks) or self._enough()
                 n = self.history.decided + 1
                 if n not in self._ready:
@@ -167,6 +168,8 @@ class Loop:
                     self._tasks = None
                     return ending
                 await self._ready[n].wait()
+                if not self._ready[n].is_set():
+                    continue  # an offer took its place just now
                 if self._wall is not None and self.books.experiment(n).stage == "asked":
                     tasks.cancel_scope.cancel()
                     self._tasks = None
@@ -206,6 +209,19 @@ class Loop:
             if new is not None and ticket is not None:
                 ticket.n, self._tickets[new] = new, ticket
                 self._ready[new], self._passed[new] = anyio.Event(), anyio.Event()
+                if self._ready[n].is_set():  # nobody proposes for it any more: it met a wall
+                    self._ready[new].set()
+                    self._passed[new].set()
+                    self._ready[n], self._passed[n] = anyio.Event(), anyio.Event()
+            self._start(self._tasks, n)
+
+    def _take_orders(self) -> None:
+        """Give what is to be tried again the experiments that were left open with nobody to propose for them."""
+        assert self._tasks is not None
+        asked = [e.n for e in self.history.experiments[self.history.decided + 1 :] if e.stage == "asked"]
+        left = [n for n in asked if n not in self._tickets]
+        missing = len(self.history.agenda.wanted) - (len(asked) - len(left))
+        for n in left[: max(0, missing)]:
             self._start(self._tasks, n)
 
     async def _more(self) -> bool:
@@ -262,7 +278,14 @@ class Loop:
             return self._wall
         if self.options.errand is not None:
             return self.options.errand.after
-        return self._at_target() or (self.books.spending.may_try() or IDLE if self.options.serves else None)
+        return self._at_target() or (self._served() if self.options.serves else None)
+
+    def _served(self) -> Ending:
+        """Why nothing more is tried; the run is not at its end while experiments are left that another session proposes."""
+        ending = self.books.spending.may_try()
+        open_ = self.history.experiments[self.history.decided + 1 :]
+        is_left = any(e.stage == "asked" and e.n not in self._tickets for e in open_)
+        return IDLE if ending is None or (ending.reason == "experiments" and is_left) else ending
 
     def _at_target(self) -> Ending | None:
         target, value = self.options.target, self.history.incumbent.value if self.history.line else None
@@ -422,10 +445,10 @@ class Loop:
         """Answer who still waits, where no other process could do better: a person stopped the run, or it cannot go on."""
         if not self._ends_for_all and not (self.options.serves and ending.code):
             return
-        details = {"stopped": True} if self._ends_for_all else {}
         for request in self.parts.ledger.requests(self.options.run):
             if request.kind in (TRY, PROBE):
-                self.offers.refuse(request.id, ending.words, **details)
+                stays = self._ends_for_all or request.id in self.history.agenda.offers
+                self.offers.refuse(request.id, ending.words, **({"stopped": True} if stays else {}))
 
     async def _hear_requests(self) -> None:
         """Answer other processes between two steps."""

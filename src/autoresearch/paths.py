@@ -50,6 +50,11 @@ class ProjectPaths:
     def run(self, run: str) -> RunPaths:
         return RunPaths(self, run)
 
+    @property
+    def starting(self) -> Path:
+        """Locked while an owner or a run is started: of several that find none, one does it."""
+        return self.folder / "start.lock"
+
     def make(self) -> None:
         """Make the folder: private, and invisible to git by a `.gitignore` of its own.
 

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from autoresearch.process import Supervisor
 from autoresearch.process.probe import Found
 from autoresearch.project import Project
 from autoresearch.proposers.program import Login
-from autoresearch.records import LEAVE, PROBE, TRY, ChainedEvent, Event, Trust
+from autoresearch.records import LEAVE, PROBE, TRY, ChainedEvent, Event, Request, Trust
 from autoresearch.report import ResultsTable
 from autoresearch.scope import scope_of
 from autoresearch.shares import Shares, check_fits
@@ -98,7 +98,7 @@ class Session:
                 raise SetupError(f"run {self.run.run} exists already: another session started it meanwhile")
             self._settle_payers()
             if self.is_new:
-                self._record_start()
+                self._begin()
             else:
                 self._record_restart()
             self._record_wall()
@@ -222,11 +222,15 @@ class Session:
         rows = self.ledger.events(self.run.run) if waiting else ()
         heard = {e.body.get("request") for e in rows if e.kind == "requested"}
         for request in waiting:
-            if request.kind in (TRY, PROBE):
+            if request.kind in (TRY, PROBE) or (request.kind == LEAVE and self._is_to_leave(request)):
                 continue  # the loop hears them
             late = {"ok": True, "words": "it was taken down"}
             missed = {"ok": False, "words": "nobody worked on the run any more"}
             self.ledger.answer(request.id, late if request.id in heard else missed)
+
+    def _is_to_leave(self, request: Request) -> bool:
+        """Whether somebody still waits for the run: he asked while this session was opened."""
+        return self.wish.serves and time.time() - request.at < _LEAVES_WITHIN_S
 
     def __enter__(self) -> Session:
         return self
@@ -236,6 +240,18 @@ class Session:
 
     def close(self) -> None:
         self._opened.close()
+
+    def _begin(self) -> None:
+        """Record the new run, unless somebody else has just begun one that this session would have gone on with.
+
+        Raises:
+            SetupError: so it is.
+        """
+        with nullcontext() if self.wish.serves else lock.alone(self.project.paths.starting):  # who starts a server holds it
+            chosen = self.wish.name is not None or self.wish.new or self.wish.start is not None
+            if not chosen and (other := self._choice.going_on()) is not None:
+                raise SetupError(f"run {other.run} was begun by another process meanwhile: autoresearch run goes on with it")
+            self._record_start()
 
     def _record_start(self) -> None:
         run = self.run

@@ -210,6 +210,7 @@ def test_a_change_from_zero_is_told_in_the_unit() -> None:
         (-0.01, 97.0, "expected −1 %, came −3 %: as expected"),
         (-0.05, 97.0, "expected −5 %, came −3 %: less than expected"),
         (-0.01, 103.0, "expected −1 %, came +3 %: not that way"),
+        (-0.01, 100.0, "expected −1 %, came +0 %: no difference"),
     ],
 )
 def test_what_was_expected_stands_beside_what_came(expected: float, value: float, words: str) -> None:
@@ -387,6 +388,23 @@ def test_a_duplicate_has_the_verdict_of_the_earlier_one() -> None:
     )
 
 
+def test_a_duplicate_of_the_incumbent_is_left_where_it_is() -> None:
+    story = Story()
+    story.experiment(value=90.0)
+    story.experiment(Plan((0,), "try"), None, "invalid", "duplicate", words="the same files as experiment 1")
+    found = reply(story)
+    assert found.body["undo"] == []
+    assert "git restore" not in "".join(found.lines)
+    assert found.lines[1].endswith("your files are as you left them, and hold what experiment 1, the incumbent, holds")
+    assert "go on from these files with the next idea" in after(found)
+
+
+def test_a_change_above_the_projects_folder_is_named_and_taken_back() -> None:
+    where = Where(paths=("train.py", "../../top.txt"))
+    found = one("invalid", "scope", "'../../top.txt' is no path inside the project", where=where)
+    assert "git restore ../../top.txt takes that back" in after(found)
+
+
 def test_scope_names_the_frozen_file_and_how_to_take_that_back() -> None:
     where = Where(paths=("evaluate.py", "train.py"))
     found = one("invalid", "scope", "evaluate.py is frozen: only train.py may change", where=where)
@@ -433,6 +451,18 @@ def test_near_misses_are_told_closest_first_and_without_this_one() -> None:
     assert [row["experiment"] for row in found.body["near_misses"]] == [2, 4, 5]
     assert 'near miss, no gain: experiment 2 "idea 2", score 100.1 (+0.10 %)' in found.lines
     assert "experiment 6 is a near miss" in after(found)
+
+
+def test_what_lost_to_another_than_it_was_made_from_is_no_near_miss() -> None:
+    story = Story()
+    story.experiment(value=80.0)
+    story.experiment(Plan((0,), "try"), 100.5, "discard", "worse")
+    found = reply(story)
+    assert "+25.6 %" in found.lines[0]
+    assert "near miss" not in after(found)
+    story.experiment(value=85.0, verdict="discard", reason="worse")
+    story.experiment(value=120.0, verdict="discard", reason="worse")
+    assert [row["experiment"] for row in reply(story).body["near_misses"]] == [3]
 
 
 def test_a_keep_is_told_without_near_misses() -> None:
@@ -552,10 +582,34 @@ def young(*events: Event) -> History:
 def test_the_baseline_comes_first_with_how_long_it_takes() -> None:
     frozen = Event("frozen", 0, {"tree": "t", "commit": "c"})
     told = replies.running(young(frozen), task(), job=12).lines[0]
-    assert "the baseline is measured first, 0 evaluations so far" in told
+    assert "the baseline is measured first: 0 evaluations made of 2, or up to 5 if they differ" in told
     made = measured(0, 0, 0, 7, "baseline", 1.0)
     told = replies.running(young(frozen, made), task(), job=12).lines[0]
-    assert "1 evaluation so far of 2, or 3 to 5 if they differ; one takes about 2.0 s" in told
+    assert "1 evaluation made of 2, or up to 5 if they differ; one takes about 2.0 s, that is 2.0 s more, or up to 8.0 s" in told
+
+
+def test_the_baseline_of_a_noisy_metric_is_told_by_what_may_follow() -> None:
+    made = [measured(0, 0, i, i, "baseline", float(i)) for i in range(3)]
+    told = replies.running(young(Event("frozen", 0, {"tree": "t", "commit": "c"}), *made), task(), job=12).lines[0]
+    assert "3 evaluations made of up to 5; one takes about 2.0 s, that is up to 4.0 s more" in told
+
+
+def test_a_probe_waits_for_what_is_measured_and_says_so() -> None:
+    story = Story()
+    assert replies.running(story.history, task(), job=3, probe=True).lines[0] == "job 3: is tried out without a verdict"
+    story.tell(Event("asked", 1, {"parents": [0], "operation": "try"}))
+    story.tell(Event("proposed", 1, {"description": "d", "job": 12, "parents": [0]}))
+    told = replies.running(story.history, task(), job=3, probe=True).lines[0]
+    assert "as soon as what is measured now has ended; an evaluation takes about" in told
+
+
+def test_without_a_baseline_it_is_said_who_can_help() -> None:
+    answer = {"ok": False, "words": "the baseline failed: exited with 1"}
+    found = replies.without_verdict(young(), task(), job=12, answer=answer)
+    assert found.code == 2
+    assert "autoresearch check says more" in after(found)
+    assert "autoresearch try --new" in after(found)
+    assert "autoresearch try --new" not in after(replies.without_verdict(Story().history, task(), job=12, answer=answer))
 
 
 def test_what_is_under_way_is_told_with_when_to_ask_again() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from autoresearch.driving import undo
@@ -12,13 +11,13 @@ from autoresearch.records import Kind
 
 _MOST = 6  # globs of a task's scope that are named
 _MENDED = ("guard", "check", "exit", "signal", "build", "memory", "timeout", "no_measurement", "implausible", "stale")
-_EARLIER = re.compile(r"experiment (\d+)")
+_OUTSIDE = " is no path inside the project"
 
 
 def following(case: Case) -> Sequence[str]:
     """What to do next, in a sentence or two."""
     steps = [_step(case)]
-    if case.overtaken and not case.e.kept and case.reason not in ("stale", "tampering"):
+    if case.overtaken and not case.is_best_again and not case.e.kept and case.reason not in ("stale", "tampering"):
         steps.append(
             f"this is a change of experiment {case.e.parents[0]}, and experiment {case.beaten} was kept since: {_begin(case)}"
         )
@@ -147,15 +146,18 @@ def _no_change(case: Case) -> str:
 
 
 def _duplicate(case: Case) -> str:
-    found = _EARLIER.search(case.words)
-    n = int(found[1]) if found else 0
-    old = case.history.experiments[n] if n < len(case.history.experiments) else None
+    n = case.same_as
+    old = case.history.experiments[n] if n is not None else None
     holds = f"the verdict on experiment {n} holds: {outcome(old)}" if old is not None and old.verdict else "its verdict holds"
+    if case.is_best_again:
+        return f"{holds}; go on from these files with the next idea"
     return f"{holds}; measuring again does not change it: try another idea"
 
 
 def _scope(case: Case) -> str:
     where, path = case.where, case.words.partition(" is frozen")[0]
+    if path.endswith(_OUTSIDE):  # of the repository, but not of the project's folder in it
+        path = path.removesuffix(_OUTSIDE).strip("'\"")
     how = ""
     if where is not None and not where.entered and path in where.paths and path not in where.new:
         how = f"{undo.restore([path], where.source)} takes that back; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from autoresearch.driving import undo
@@ -18,6 +19,7 @@ _DONE = {
     Kind.TIMEOUT: "over its time limit, not kept",
     Kind.INVALID: "invalid, not kept",
 }
+_EARLIER = re.compile(r"experiment (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,17 @@ class Case:
         """The incumbent when it was decided: what it had to beat."""
         return self.history.incumbents[self.e.n - 1]
 
+    @property
+    def same_as(self) -> int | None:
+        """Which earlier experiment has the same files; None where that is not the verdict."""
+        found = _EARLIER.search(self.words) if self.reason == "duplicate" else None
+        return int(found[1]) if found and int(found[1]) < len(self.history.experiments) else None
+
+    @property
+    def is_best_again(self) -> bool:
+        """Whether it has the incumbent's files, so that there is nothing to take back."""
+        return self.same_as == self.best
+
     def source(self, n: int) -> str:
         """A revision with the files of experiment n."""
         assert self.history.run is not None
@@ -122,10 +135,14 @@ def files(case: Case) -> str:
     if case.stands:
         best = f"experiment {case.best} is the incumbent"
         return f"{first}; your files are as you left them and hold it, no commit is needed; {best}"
+    if case.is_best_again:
+        return f"{first}; your files are as you left them, and hold what experiment {case.best}, the incumbent, holds"
     return "; ".join(filter(None, (first, "your files are as you left them", undo.words(where.paths, where.new, where.source))))
 
 
 def undoing(case: Case) -> tuple[str, ...]:
     """Commands that take the change back; none where there is nothing to take back."""
     where = case.where
-    return () if where is None or where.entered or case.stands else undo.commands(where.paths, where.new, where.source)
+    if where is None or where.entered or case.stands or case.is_best_again:
+        return ()
+    return undo.commands(where.paths, where.new, where.source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from autoresearch import lock, private
 from autoresearch.driving import serving
 from autoresearch.driving.places import Place, Snapshot, follow, snapshot
-from autoresearch.errors import RepositoryError, SetupError
+from autoresearch.errors import AutoresearchError, SetupError
 from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger
 from autoresearch.records import PROBE, TRY, Request
@@ -29,6 +28,7 @@ if TYPE_CHECKING:  # what is not needed to leave a request is imported while it 
 POLL_S = 0.02
 _GONE_S = 0.3  # without an owner and without an answer: somebody has to take over
 _TELL_S = 1.0
+_BEGINS_WITHIN_S = 10.0
 _ATTEMPTS = 5  # to have an owner for one job, if each of them goes before it has answered
 
 _AGENTS = (
@@ -108,15 +108,29 @@ class Jobs:
         if name is not None and lock.owner(self._project.paths.run(name).lock):
             return name
         self._project.paths.make()
-        with _alone(self._project.paths.folder / "start.lock"):
+        with lock.alone(self._project.paths.starting) as fd:
             name = self.known()  # somebody else may have started it meanwhile
             if name is not None and lock.owner(self._project.paths.run(name).lock):
                 return name
-            started = serving.start(self._project.folder, name, new=self._new)
-            if started.words or not started.run:
-                raise SetupError(started.words or "the run's owner could not be started")
-            self._run, self._new = started.run, False
-            return started.run
+            started = serving.start(self._project.folder, name, new=self._new, held=fd)
+        if started.words:
+            raise SetupError(started.words)
+        self._run, self._new = started.run or self._of_another(), False
+        return self._run
+
+    def _of_another(self) -> str:
+        """The run that another process has just begun, under the name that was to be ours.
+
+        Raises:
+            SetupError: there is none.
+        """
+        until = time.monotonic() + _BEGINS_WITHIN_S
+        while time.monotonic() < until:
+            name = None if self._new else self.known()
+            if name is not None and lock.owner(self._project.paths.run(name).lock):
+                return name
+            time.sleep(POLL_S)
+        raise SetupError("another process holds a run that it does not begin: look at `autoresearch status`, and ask again")
 
     def known(self) -> str | None:
         """The run that is meant, None for one that is to be started.
@@ -170,8 +184,11 @@ class Jobs:
         if lock.owner(self._project.paths.run(history.run.run).lock) or not history.line:
             return None
         ending = Spending(budget_of(task, Wish(), history), history).may_try(len(history.agenda.offered))
-        if ending is None and history.run.stop_reason == "target" and history.run.status == "finished":
-            ending = Ending("target", history.run.stop_words)
+        if ending is None and history.run.status == "finished" and history.run.stop_reason == "target":
+            target, value = task.metric.target, history.incumbent.value
+            sign = 1 if history.run.direction == "maximize" else -1
+            if target is not None and value is not None and sign * value >= sign * target:
+                ending = Ending("target", history.run.stop_words)
         return ending if ending is not None and ending.status == "finished" else None
 
     def _where(self, found: Snapshot) -> dict[str, Any]:
@@ -215,7 +232,7 @@ class Jobs:
 
     def _answer(self, request: Request, until: float | None) -> Mapping[str, Any] | None:
         """Wait for the answer to a request; None when the time is over. Takes over where its owner is gone."""
-        attempts = 0
+        attempts = decided = 0
         here_at = told_at = time.monotonic()  # when an owner was seen last
         owner_lock = self._project.paths.run(request.run).lock
         with self._open() as ledger:  # one for reading takes a ledger at rest for one that stays so, and an owner may come
@@ -229,11 +246,17 @@ class Jobs:
                 if lock.owner(owner_lock):
                     here_at = now
                 elif now - here_at > _GONE_S:
-                    attempts += 1
+                    made = self._made(request.run)
+                    attempts, decided = attempts + 1 if made <= decided else 1, made  # who decides something is no failure
                     self._take_over(request, attempts)
                     here_at = time.monotonic()
                 time.sleep(POLL_S)
         return answer
+
+    def _made(self, run: str) -> int:
+        """How many experiments are decided by now."""
+        with self._open() as ledger:
+            return ledger.history(run).decided
 
     def _take_over(self, request: Request, attempts: int) -> None:
         """See to it that somebody works on the run; answers the request where that cannot be."""
@@ -281,11 +304,14 @@ class Jobs:
         reply = replies.decided(history, n, task, job=request.id, where=where)
         if not where.entered:
             return reply
-        place = Place(self._project, Path(str(told["folder"])), told.get("run"), Path(str(told["tree"])))
-        edits = unpack(ledger.get(str(request.body["content"])))
-        tried = Snapshot(int(request.body["parent"]), edits, where.paths, where.new, where.source, where.notes)
-        words = follow(place, task, history, tried)
-        return replace(reply, lines=(*reply.lines, words) if words else reply.lines, body={**reply.body, "tree": words})
+        try:
+            place = Place(self._project, Path(str(told["folder"])), request.run, Path(str(told["tree"])))
+            offer = history.agenda.offers[request.id]
+            words = follow(place, task, history, Snapshot(offer.parent, unpack(ledger.get(offer.content))))
+        except AutoresearchError as error:  # a tree that is gone, or never was one: the verdict is there all the same
+            words = str(error)
+        lines = (*reply.lines, words) if words else reply.lines
+        return replace(reply, lines=lines, body={**reply.body, "tree": words, "message": "\n".join(lines)})
 
     # -- the ledger -------------------------------------------------------------------------------------------------
 
@@ -330,17 +356,3 @@ def _expected(expect: str) -> float | None:
     if found is None:
         raise SetupError(f"--expect {expect!r}: expected a relative change of the metric with its sign, as -1 % or +0.5%")
     return found
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock file while an owner is started: of several that find none, one starts it."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise RepositoryError(f"cannot write {path}: {error.strerror}") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

@@ -22,7 +22,7 @@ from autoresearch.skill.spots import AGENTS, spots
 from autoresearch.taskfile import FILE, Task
 from autoresearch.text import one_line
 from autoresearch.workspace import entered, moving
-from autoresearch.workspace.entered import Change, Laid
+from autoresearch.workspace.entered import Change, Laid, is_inside
 from autoresearch.workspace.snapshot import Against, Checkout, Found
 from autoresearch.workspace.store import Store
 from autoresearch.workspace.views import View
@@ -76,9 +76,12 @@ def find(start: Path) -> Place:
         return Place(project, project.folder)
     try:
         prefix = json.loads(tree.record.read_bytes())["prefix"]
+        if not isinstance(prefix, str) or (prefix and not is_inside(prefix.removesuffix("/"))):
+            raise ValueError(f"{prefix!r} is no folder in it")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SetupError(
-            f'{tree.root} is no tree of a run any more: {tree.record} is gone. Make another one: cd "$(autoresearch enter)"'
+            f"{tree.root} is no tree of a run any more: {tree.record} is gone, or was changed. Make another one: "
+            'cd "$(autoresearch enter)"'
         ) from error
     return Place(project, tree.root / prefix, tree.run, tree.root)
 
@@ -233,8 +236,10 @@ def _tree_of(place: Place) -> TreePaths:
         SetupError: it is none of this project's.
     """
     found = None if place.tree is None else TreePaths.around(place.tree)
-    if found is None or found.root != place.tree or found.project != place.project.folder or not found.record.is_file():
-        raise SetupError(f'{place.tree} is no tree of a run of {place.project.folder}: make one by cd "$(autoresearch enter)"')
+    is_of = found is not None and (found.root, found.project, found.run) == (place.tree, place.project.folder, place.run)
+    if found is None or not is_of or not found.record.is_file():
+        what = f"run {place.run} of {place.project.folder}"
+        raise SetupError(f'{place.tree} is no tree of {what} any more: make one by cd "$(autoresearch enter)"')
     return found
 
 

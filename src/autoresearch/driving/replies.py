@@ -57,7 +57,7 @@ def decided(history: History, n: int, task: Task, *, job: int, where: Where | No
     """The verdict on experiment n, which came by a request."""
     view = Sight(history, history.decided)
     e, found, rest = view.of(n), figures(history, n), left(history, task)
-    close = _near(view)
+    close = _near(view, history)
     case = Case(history, e, task, where, found, near=any(k.n == n for k in close))
     misses = [] if e.kept else [k for k in close if k.n != n][:NEAR]
     steps = [OVER] if rest.over else list(advice.following(case))
@@ -101,9 +101,17 @@ def without_verdict(history: History | None, task: Task, *, job: int, answer: Ma
         step = f"it stays open and is done when the run goes on; then: autoresearch wait {job} --max 45s"
         lines = [f"job {job}: no verdict yet: the run was stopped ({words})", f"next: {step}"]
         return _reply(lines, _body("stopped", history, job, rest) | {"words": words, "next": step}, 1)
-    step = "mend that, or tell your user, and ask again; nothing was measured or recorded for it"
+    step = f"{_mended(history)}; nothing was measured or recorded for it"
     lines = [f"job {job}: cannot be tried: {words}", f"next: {step}"]
     return _reply(lines, _body("failed", history, job, rest) | {"words": words, "next": step}, 2)
+
+
+def _mended(history: History | None) -> str:
+    """What has to be done before anything can be tried."""
+    if history is None or history.run is None or history.line:
+        return "mend that, or tell your user, and ask again"
+    new = "where a file in git had to be changed for that, commit it and use autoresearch try --new"
+    return f"tell your user (autoresearch check says more), and ask again once it is mended; {new}"
 
 
 def tried_out(answer: Mapping[str, Any], *, job: int) -> Reply:
@@ -146,9 +154,15 @@ def _expected(case: Case) -> str:
         return ""
     words = f"expected {100 * expected:+.3g} %"
     if found is not None and (made := found.relative) is not None:
-        went = "as expected" if made / expected >= 1 else "less than expected" if made / expected > 0 else "not that way"
-        words += f", came {found.change_words}: {went}"
+        words += f", came {found.change_words}: {_went(made / expected)}"
     return words.replace("-", "−")
+
+
+def _went(share: float) -> str:
+    """How a measured effect compares with the one that was expected, whose share it is."""
+    if share >= 1:
+        return "as expected"
+    return "less than expected" if share > 0 else "not that way" if share < 0 else "no difference"
 
 
 def _notes(case: Case) -> list[str]:
@@ -157,11 +171,15 @@ def _notes(case: Case) -> list[str]:
     return [f"note: {line(text, 300)}" for text in [*notes[:NOTES], *more]]
 
 
-def _near(view: Sight) -> list[Experiment]:
-    """Near misses, the closest first, as a brief tells them."""
+def _near(view: Sight, history: History) -> list[Experiment]:
+    """Near misses, the closest first, as a brief tells them; without changes of what was not the incumbent any more.
+
+    Those lost by little to what they were made from, and by how much to what they had to beat is another matter.
+    """
     run = view.run
     items = near(Tried.of(view, run.metric, run.direction), Nothing()).items
-    return [view.of(item.n) for item in items if item.n is not None]
+    found = [view.of(item.n) for item in items if item.n is not None]
+    return [e for e in found if history.bar_of(e) == history.incumbents[e.n - 1]]
 
 
 def _miss(e: Experiment, view: Sight, history: History) -> str:
@@ -191,6 +209,7 @@ def _body(state: str, history: History | None, job: int, rest: Left) -> dict[str
         "undo": [],
         "notes": [],
         "kept": False,
+        "tree": None,
         "metric": run.metric if run else None,
         "unit": run.unit if run else None,
     }

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoresearch.errors import AutoresearchError, OwnedElsewhere
+from autoresearch.records import PROBE, TRY
+
+if TYPE_CHECKING:
+    from autoresearch.project import Project
+    from autoresearch.session import Session
 
 LINGER_S = 20.0  # the next request comes soon, if one comes
 _STARTED: list[subprocess.Popen[bytes]] = []  # they are not waited for: they outlive this process
@@ -42,20 +48,33 @@ class Started:
     words: str = ""
 
 
-def start(folder: Path, run: str | None, *, new: bool = False) -> Started:
+def start(folder: Path, run: str | None, *, new: bool = False, held: int = -1) -> Started:
     """Start an owner in the background, and wait until it holds the run or cannot.
 
     Args:
         run: the run to go on with; None for the newest unfinished one, or a new one.
         new: a new run, even if one is unfinished.
+        held: descriptor of a lock that the owner shares until it has said how it began, whoever is killed meanwhile.
     """
     if os.environ.get(_SHUT_IN):
         return Started("", _NOT_IN_THERE)
     argv = [sys.executable, "-P", "-m", "autoresearch.driving.serving", "--folder", str(folder)]
     argv += [*(["--run", run] if run else []), *(["--new"] if new else [])]
-    argv += ["--linger", os.environ.get(LINGER, str(LINGER_S))]
+    try:
+        argv += ["--linger", str(_linger_s())]
+    except ValueError as error:
+        return Started("", str(error))
+    argv += ["--held", str(held)] if held >= 0 else []
     quiet = subprocess.DEVNULL
-    child = subprocess.Popen(argv, stdin=quiet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    child = subprocess.Popen(
+        argv,
+        stdin=quiet,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        env=_environment(folder),
+        pass_fds=(held,) if held >= 0 else (),
+    )
     _STARTED.append(child)
     assert child.stdout is not None
     with child.stdout:
@@ -68,9 +87,35 @@ def start(folder: Path, run: str | None, *, new: bool = False) -> Started:
             return Started("", f"the run's owner could not be started: {rest.splitlines()[-1] if rest else 'it said nothing'}")
 
 
+def _environment(folder: Path) -> dict[str, str]:
+    """That of whoever asks, but for what would let the owner import what lies in the project, which anybody may write."""
+    env, top = dict(os.environ), folder.resolve()
+    parts = env.pop("PYTHONPATH", "").split(os.pathsep)
+    kept = [part for part in parts if part and not Path(part).resolve().is_relative_to(top)]
+    return env | ({"PYTHONPATH": os.pathsep.join(kept)} if kept else {})
+
+
+def _linger_s() -> float:
+    """How long an owner waits for the next request.
+
+    Raises:
+        ValueError: the variable holds no such time.
+    """
+    text = os.environ.get(LINGER) or str(LINGER_S)
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise ValueError(f"{LINGER}={text!r}: expected seconds, 0 or more; unset it for {LINGER_S:g}")
+    return found
+
+
 def main(args: Sequence[str]) -> int:
     """Hold the run, say so, and serve until nothing is asked for any more."""
     found = _parser().parse_args(args)
+    if found.held >= 0:
+        os.set_inheritable(found.held, False)
     try:
         return _serve(found)
     except OwnedElsewhere:
@@ -87,14 +132,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run")
     parser.add_argument("--new", action="store_true")
     parser.add_argument("--linger", type=float, default=LINGER_S)
+    parser.add_argument("--held", type=int, default=-1)
     return parser
 
 
 def _serve(found: argparse.Namespace) -> int:
     from autoresearch.choice import Wish
-    from autoresearch.cli.start import Flags, work
     from autoresearch.project import Project
-    from autoresearch.report import result_lines
     from autoresearch.session import Session
 
     project = Project(found.folder)
@@ -102,15 +146,40 @@ def _serve(found: argparse.Namespace) -> int:
     with Session(project, wish) as session:
         run = session.run.run
         _say(run, "")
+        if found.held >= 0:
+            os.close(found.held)
         _turn_to(project.paths.run(run).output)
-        first = [f"run {run}: trying what others offer", *session.notices]
-        return work(session, Flags(), first, lambda: result_lines(session.history))
+        code = _work(session)
+    while _is_asked(project, run):  # left when this process still held the run, and heard nothing any more
+        with Session(project, replace(wish, name=run, new=False, start=None)) as session:
+            code = _work(session)
+    return code
+
+
+def _work(session: Session) -> int:
+    from autoresearch.cli.start import Flags, work
+    from autoresearch.report import result_lines
+
+    first = [f"run {session.run.run}: trying what others offer", *session.notices]
+    return work(session, Flags(), first, lambda: result_lines(session.history))
+
+
+def _is_asked(project: Project, run: str) -> bool:
+    """Whether the run ended because nothing was asked for, and something is."""
+    ledger = project.ledger()
+    try:
+        record, waiting = ledger.history(run).run, ledger.requests(run)
+    finally:
+        ledger.close()
+    return record is not None and record.stop_reason == "idle" and any(r.kind in (TRY, PROBE) for r in waiting)
 
 
 def _say(run: str, words: str) -> None:
     body: Mapping[str, Any] = {"run": run, "words": words}
-    sys.stdout.write(json.dumps(body) + "\n")
-    sys.stdout.flush()
+    try:
+        os.write(1, f"{json.dumps(body)}\n".encode())
+    except BrokenPipeError:
+        pass  # whoever started it is gone, and its request stands
 
 
 def _turn_to(output: Path) -> None:

@@ -35,7 +35,9 @@ def progress(history: History, task: Task, job: int, *, probe: bool = False) -> 
     if history.run is None or history.decided < 0:
         return _baseline_under_way(history, task)
     if probe:
-        return "is being tried out, without a verdict"
+        busy = any(e.stage != "asked" for e in history.experiments[history.decided + 1 :])
+        when = f", as soon as what is measured now has ended{_each(history)}" if busy else ""
+        return f"is tried out without a verdict{when}"
     offer = history.agenda.offers.get(job)
     if offer is None:
         return f"waits until the run takes it up{_each(history)}"
@@ -74,15 +76,28 @@ def _baseline_under_way(history: History, task: Task) -> str:
     """The baseline comes first: how far it is, how many evaluations it gets, how long that takes."""
     made = [m for m in history.experiments[0].own if m.ok] if history.experiments else []
     each_s = statistics.fmean(m.duration_s for m in made) if made else None
-    first = f"the baseline is measured first, {counted(len(made), 'evaluation')} so far of {_expected(task)}"
-    return first if each_s is None else f"{first}; one takes about {show_seconds(each_s)}"
+    few, most = _expected(task)
+    of = f"{few}, or up to {most} if they differ" if len(made) < few < most else f"up to {most}" if few < most else f"{most}"
+    first = f"the baseline is measured first: {counted(len(made), 'evaluation')} made of {of}"
+    return first if each_s is None else f"{first}; one takes about {show_seconds(each_s)}{_more(each_s, len(made), few, most)}"
 
 
-def _expected(task: Task) -> str:
+def _more(each_s: float, made: int, few: int, most: int) -> str:
+    """`, that is 60 s more, or up to 4.0 min`."""
+    least_s, most_s = (few - made) * each_s, (most - made) * each_s
+    if most_s <= 0:
+        return ""
+    if least_s <= 0:
+        return f", that is up to {show_seconds(most_s)} more"
+    return f", that is {show_seconds(least_s)} more" + (f", or up to {show_seconds(most_s)}" if few < most else "")
+
+
+def _expected(task: Task) -> tuple[int, int]:
+    """How many evaluations a baseline gets: at least, and at most."""
     kind, noise = task.acceptance.kind, task.metric.noise
     if kind in ("exact", "single") or noise == "none":
-        return "1"
-    return f"{_HIGH}" if noise == "high" else "2, or 3 to 5 if they differ"
+        return 1, 1
+    return (_HIGH, _HIGH) if noise == "high" else (2, 5)
 
 
 def result(history: History) -> str:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from autoresearch.ledger import chain, remedies, strangers, views
 from autoresearch.ledger.audit import Folded, compare, events_of, fold, up_to_break
 from autoresearch.ledger.heads import Head, HeadFile, boot, read_head
 from autoresearch.records import ChainedEvent, Event, Request, RunRecord
+from autoresearch.text import one_line
 
 FORMAT = 1  # of the events: a program that knows less refuses the file
 VIEWS = 7  # of the views: rebuilt from the events when it differs
@@ -63,6 +66,7 @@ _UNSURE = (
     "the machine was started again since the run was worked on, and its last events may have been written by anybody: "
     "they are believed, as after a power cut"
 )
+_KEY = re.compile("[0-9a-f]{64}")
 _NETWORK = frozenset(
     [
         "nfs",
@@ -409,13 +413,19 @@ class SqliteLedger:
         return key
 
     def get(self, key: str) -> bytes:
+        if not _KEY.fullmatch(key):
+            raise LedgerError(f"{one_line(key, 80)!r} names no file of the ledger: expected the hash of one in {self._files}")
         try:
-            return (self._files / key).read_bytes()
+            with open(os.open(self._files / key, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                body = file.read() if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
         except OSError as error:
             raise LedgerError(f"the file {key[:12]}… that the ledger names is not in {self._files}") from error
+        if hashlib.sha256(body).hexdigest() != key:
+            raise LedgerError(f"{self._files / key} is not what was written there: somebody changed it, and nothing is made of it")
+        return body
 
     def has(self, key: str) -> bool:
-        return (self._files / key).is_file()
+        return _KEY.fullmatch(key) is not None and (self._files / key).is_file()
 
     def request(self, run: str, kind: str, body: Mapping[str, Any]) -> int:
         with self._transaction():
@@ -428,6 +438,8 @@ class SqliteLedger:
         return [strangers.request(row) for row in self._db.execute(sql, (run,))]
 
     def request_of(self, request: int) -> Request | None:
+        if request.bit_length() > 63:
+            return None  # SQLite has no such number
         row = self._db.execute(f"SELECT {strangers.COLUMNS} FROM requests WHERE id=?", (request,)).fetchone()
         return None if row is None else strangers.request(row)
 

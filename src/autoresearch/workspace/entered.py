@@ -92,6 +92,11 @@ class Change:
     left: tuple[str, ...] = ()
 
 
+def is_inside(path: str) -> bool:
+    """Whether a path leads into a tree, and not into its repository: records beside a tree can be written by who works in it."""
+    return not {"", ".", "..", ".git"} & set(path.split("/")) and "\0" not in path
+
+
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
     """Hold a lock file, which is let go of by whatever ends this process."""
@@ -134,7 +139,7 @@ def lay_out(trees: Path, store: Store, *, experiment: int, tree: str, record: Ma
             paths = _next(trees)
             view = store.view(tree)
             files = store.files(view)
-            work = WorkTree(paths.folder, store.path, base=view, files=files)
+            work = WorkTree(paths.folder, store.path, files=files)
             try:
                 work.build()
             finally:

@@ -81,7 +81,6 @@ class EvaluationSlot:
         folder: Path,
         git: Path,
         *,
-        base: str,
         base_tree: str,
         files: Mapping[str, Entry],
         prefix: str,
@@ -97,7 +96,7 @@ class EvaluationSlot:
         self._builds = folder / ("builds" if layered else "builds-copied")  # neither can be shown as the other
         self._builds.mkdir(parents=True, exist_ok=True)
         self._drop_parts()
-        self.tree = kind(folder, git, base=base, files=files, points=self._points(), linked=not options.namespaces)
+        self.tree = kind(folder, git, files=files, points=self._points(), linked=not options.namespaces)
         self._set_up_for: dict[str, Entry | None] | None = None
         self._is_ours: dict[str, bool] = {}
 
@@ -140,6 +139,8 @@ class EvaluationSlot:
         Raises:
             SetupError: the base's own set-up fails. DiskFault: no space.
         """
+        if self.tree.built:
+            await in_thread(self.tree.look_again)
         failed = await self._set_up(overlay, in_thread)
         if failed:
             return Place(self.project, self._folder, self._number, failed=failed)

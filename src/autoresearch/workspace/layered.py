@@ -31,6 +31,13 @@ class LayeredTree(WorkTree):
     def distrust(self) -> None:
         """What ran could write to the layer alone, and that goes with the next candidate."""
 
+    def look_again(self) -> None:
+        """No job could write the base; whoever has our rights could, and then it is laid out anew."""
+        try:
+            self.built = self.built and self.stands() and dict(self._walk()) == self._reference
+        except OSError:
+            self.built = False
+
     def apply(self, overlay: Mapping[str, Entry | None]) -> None:
         """Make a fresh layer that shows `overlay` on the base.
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch import git
-from autoresearch.errors import DiskFault
+from autoresearch.errors import DiskFault, SetupError
 from autoresearch.git import Entry
 from autoresearch.paths import TreePaths
 from autoresearch.records import Blob
-from autoresearch.workspace.entered import Laid, commit_of, looks, set_aside, show, write_whole
+from autoresearch.workspace.entered import Laid, commit_of, is_inside, looks, set_aside, show, write_whole
 from autoresearch.workspace.snapshot import read
 from autoresearch.workspace.store import Store
 from autoresearch.workspace.tree import Signature
@@ -72,10 +72,12 @@ def _plan(paths: TreePaths) -> Path:
 
 
 def go_on(paths: TreePaths, store: Store, laid: Laid) -> Moved:
-    """Do what is planned and was not done yet."""
-    plan = json.loads(_plan(paths).read_bytes())
-    steps: dict[str, Step] = {path: (_entry(before), _entry(after)) for path, (before, after) in plan["steps"].items()}
-    view, experiment = plan["view"], plan["experiment"]
+    """Do what is planned and was not done yet.
+
+    Raises:
+        SetupError: somebody else wrote the plan; nothing was done.
+    """
+    experiment, view, steps = _read(paths)
     try:
         hands = _Hands(paths, store, laid)
         for path in sorted(steps, key=lambda path: (steps[path][1] is not None, path)):
@@ -90,6 +92,26 @@ def go_on(paths: TreePaths, store: Store, laid: Laid) -> Moved:
     except OSError as error:
         raise DiskFault(f"cannot write the tree {paths.root}: {error.strerror}") from error
     return Moved(tuple(hands.set), tuple(hands.kept), tuple(hands.aside))
+
+
+def _read(paths: TreePaths) -> tuple[int, str, dict[str, Step]]:
+    """The plan: the experiment, what is shown of it, and the steps. No step may lead out of the tree.
+
+    Raises:
+        SetupError: it is none that was written here.
+    """
+    try:
+        plan = json.loads(_plan(paths).read_bytes())
+        steps: dict[str, Step] = {path: (_entry(before), _entry(after)) for path, (before, after) in plan["steps"].items()}
+        outside = [path for path in steps if not is_inside(path)]
+        if outside or not isinstance(plan["experiment"], int) or not isinstance(plan["view"], str):
+            raise ValueError(f"{outside[0]!r} lies outside of it" if outside else "it names no experiment")
+        return plan["experiment"], plan["view"], steps
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise SetupError(
+            f"{paths.root} is no tree that can be worked in any more: its record {_plan(paths)} cannot be followed ({error}). "
+            'Make another one: cd "$(autoresearch enter)"'
+        ) from error
 
 
 def _entry(row: Any) -> Entry | None:

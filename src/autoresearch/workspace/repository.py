@@ -39,6 +39,7 @@ from autoresearch.workspace.submodules import Submodule
 from autoresearch.workspace.tree import WorkTree, remove
 from autoresearch.workspace.views import View
 
+_LONGEST_NAME, _LONGEST_PATH, _DEEPEST = 255, 3000, 100  # bytes, bytes, folders: more no tree on a disk has
 _SMALL = 300  # files: scanning so many takes less than a millisecond; above it layers are used where they can be
 
 
@@ -468,7 +469,6 @@ class GitWorkspace:
         return EvaluationSlot(
             self._cache / f"evaluation-{slot}",
             self._own,
-            base=self._view_base,
             base_tree=self.base_tree,
             files=self.files,
             prefix=prefix,
@@ -543,7 +543,7 @@ class GitWorkspace:
         """A private place for a proposal on `parent`; its folder is laid out when it is asked for."""
         if slot not in self._drafts:
             folder_of_slot = self._cache / f"proposal-{slot}"
-            self._drafts[slot] = WorkTree(folder_of_slot, self._own, base=self._view_base, files=self.files)
+            self._drafts[slot] = WorkTree(folder_of_slot, self._own, files=self.files)
         return GitDraft(
             self._objects,
             parent,
@@ -570,5 +570,11 @@ class GitWorkspace:
 
 
 def _never_a_path(path: str) -> bool:
-    """What would lead out of the tree, or what git cannot hold."""
-    return any(part in ("", ".", "..") or part.lower() == ".git" for part in path.split("/")) or "\0" in path
+    """What would lead out of the tree, or what git or a file system cannot hold."""
+    parts = path.split("/")
+    try:
+        longest, whole = max(len(os.fsencode(part)) for part in parts), len(os.fsencode(path))
+    except UnicodeEncodeError:
+        return True
+    is_none = any(part in ("", ".", "..") or part.lower() == ".git" for part in parts) or "\0" in path
+    return is_none or longest > _LONGEST_NAME or whole > _LONGEST_PATH or len(parts) > _DEEPEST

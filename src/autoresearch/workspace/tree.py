@@ -19,6 +19,7 @@ from autoresearch.git import Entry, Repository
 
 Signature = tuple[int, int, int, int, int]
 """Mode, size, mtime, ctime (both ns), inode; for a folder its mode only."""
+_LINK = "160000"  # a submodule that is not shown
 
 
 class WorkTree:
@@ -27,7 +28,7 @@ class WorkTree:
     Args:
         folder: where it lies; `tree` below it holds the files.
         git: the run's own git folder, which knows the base's objects.
-        base: the view's tree id; `files` all its paths.
+        files: all that the base has, by path.
         points: paths (relative to the tree) at which something from outside is shown: places to mount it on, or, with
             `linked`, symbolic links to it.
 
@@ -39,7 +40,6 @@ class WorkTree:
         folder: Path,
         git: Path,
         *,
-        base: str,
         files: Mapping[str, Entry],
         points: Mapping[str, Path] | None = None,
         linked: bool = True,
@@ -47,7 +47,7 @@ class WorkTree:
         self.folder = folder
         self.root = folder / "tree"
         self._git = git
-        self._base, self._files = base, files
+        self._files = files
         self._points, self._linked = points or {}, linked
         self._overlay: dict[str, Entry | None] = {}
         self._reference: dict[str, Signature] = {}
@@ -90,7 +90,7 @@ class WorkTree:
         for path, (mode, oid) in self._files.items():
             if mode == "120000":
                 repository.check(oid, "blob", os.readlink(os.fsencode(self.root / path)))
-            elif mode != LINK:
+            elif mode != _LINK:
                 repository.check(oid, "blob", (self.root / path).read_bytes())
 
     def _make_point(self, point: Path, target: Path) -> None:
@@ -212,6 +212,10 @@ class WorkTree:
                         stack.append(path + "/")
                     else:
                         yield path, (s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
+
+    def look_again(self) -> None:
+        """What lies here may have been written from outside since it was left."""
+        self.distrust()
 
     # -- before the next one ----------------------------------------------------------------------------------------
 
