@@ -15,6 +15,8 @@ from types import TracebackType
 
 from autoresearch.errors import DiskFault, OwnedElsewhere, SetupError
 
+_LET_GO_WITHIN_S = 60.0  # an owner starts in one, or in a few on a busy machine
+
 
 class OwnerLock:
     """Hold a run; use as a context manager.
@@ -77,17 +79,29 @@ def alone(path: Path) -> Iterator[int]:
     """Hold a lock file, once whoever has it lets go; gives its descriptor: a process that inherits it holds the lock too.
 
     Raises:
-        DiskFault: the file cannot be made.
+        DiskFault: the file cannot be made. SetupError: nobody lets go of it.
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DiskFault(f"cannot write {path}: {error.strerror}") from error
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        _wait_for(fd, path)
         yield fd
     finally:
         os.close(fd)
+
+
+def _wait_for(fd: int, path: Path) -> None:
+    until = time.monotonic() + _LET_GO_WITHIN_S
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                who = ", ".join(f"process {pid}" for pid in sorted(holders(fd))) or "another process"
+                raise SetupError(f"{who} holds {path} and does not let go of it: end it, and ask again") from None
+            time.sleep(0.02)
 
 
 def sign(fd: int, words: str) -> None:

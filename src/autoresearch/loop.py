@@ -436,10 +436,18 @@ class Loop:
         try:
             if self.options.serves and ending.code:
                 self.offers.withdraw()
+            if self._ends_for_all:
+                self._note_late()
             self.books.append(Event("run_stopped", None, body | spent | validated), durable=True)
             self._tell(ending)
         except DiskFault:
             pass  # the disk is what ended it; the ledger is consistent without this line
+
+    def _note_late(self) -> None:
+        """Take down what came while the run was being stopped: it is answered that it stays."""
+        for request in self.parts.ledger.requests(self.options.run):
+            if request.kind == TRY and request.id not in self.history.agenda.offers:
+                self.offers.note(request)
 
     def _tell(self, ending: Ending) -> None:
         """Answer who still waits, where no other process could do better: a person stopped the run, or it cannot go on."""
@@ -447,7 +455,7 @@ class Loop:
             return
         for request in self.parts.ledger.requests(self.options.run):
             if request.kind in (TRY, PROBE):
-                stays = self._ends_for_all or request.id in self.history.agenda.offers
+                stays = request.id in self.history.agenda.offers
                 self.offers.refuse(request.id, ending.words, **({"stopped": True} if stays else {}))
 
     async def _hear_requests(self) -> None:

@@ -18,13 +18,12 @@ from autoresearch.books import Books
 from autoresearch.budget import Ending
 from autoresearch.contracts import Draft
 from autoresearch.errors import AutoresearchError, SetupError
-from autoresearch.records import TRY, Edits, Event, Experiment, Proposal, Request
+from autoresearch.records import LARGEST, TRY, Edits, Event, Experiment, Proposal, Request
 from autoresearch.text import describe, one_line
 from autoresearch.trials import Trials
 
 _WHAT = ("quick", "checks", "all")
 _MODES = ("100644", "100755", "120000")
-_LARGEST = 64 * 10**6  # bytes of a change
 
 
 class Offers:
@@ -88,7 +87,7 @@ class Offers:
         try:
             assert isinstance(key, str)
             content = self._books.parts.ledger.get(key)
-            assert len(content) <= _LARGEST
+            assert len(content) <= LARGEST
             edits = self._books.parts.workspace.unpack(content)
             assert isinstance(edits, Mapping)
             assert all(blob is None or blob.mode in _MODES for blob in edits.values())

@@ -28,6 +28,8 @@ Which = Literal["evaluate", "gate", "held_out"]
 """Which of a task's three sets is measured on: what proposers may know, what answers yes or no, what is opened at the end."""
 
 
+LARGEST = 64 * 10**6
+"""Bytes of a change that is offered."""
 TRY, PROBE, LEAVE = "try", "probe", "leave"
 """Requests: a change to be tried, one to be tried out without a verdict, and to leave the run to another process."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from tests.conftest import TASK, Toy
 
 from autoresearch.choice import Wish
 from autoresearch.contracts import Brief, FileDraft
+from autoresearch.errors import Exhausted, RepositoryError
 from autoresearch.records import Blob, Proposal
 from autoresearch.testing import Patch, canonical
 from autoresearch.workspace.content import pack
@@ -340,3 +342,124 @@ def test_experiments_of_a_session_are_those_that_it_asked_for(begun: Toy) -> Non
     proposer = Slow(begun, ["9", "8"])
     begun.run(wish=Wish(name="r", experiments=2), parts=slowly(proposer))
     assert [e.job is None for e in begun.history("r").experiments[1:]] == [False, False, True, True]
+
+
+def test_candidate_is_tried_again_while_an_experiment_waits_for_another_session_to_propose_it(begun: Toy) -> None:
+    """A run was killed while a model wrote; who only serves then hears an order, and the open experiment takes it."""
+
+    class Dies(Slow):
+        async def propose(self, brief: Brief, draft: FileDraft) -> Proposal:
+            raise Killed
+
+    offer(begun, "12")
+    begun.run(wish=SERVE)
+    with pytest.raises(Killed):
+        begun.run(wish=Wish(name="r"), parts=slowly(Dies(begun, [])))
+    offer(begun, "11")
+    ordered: list[int] = []
+
+    def order(what: str, details: Mapping[str, Any]) -> None:
+        if what == "measured" and not ordered:
+            ledger = begun.project.ledger()
+            ordered.append(ledger.request("r", "revive", {"experiment": 1}))
+            ledger.close()
+
+    begun.run(wish=SERVE, watch=order)
+    assert begun.history("r").experiments[3].origin == 1
+    assert verdicts(begun) == [("discard", "worse")] * 3
+
+
+SLOWER = """\
+import pathlib, time
+value = float(pathlib.Path("knob.txt").read_text())
+time.sleep({9: 0.8, 11: 0.4}.get(value, 0))
+print("score:", value)
+"""
+
+
+def test_offer_in_the_place_of_what_nobody_proposes_any_more_is_measured_once_and_ends_nothing(
+    make_toy: Callable[..., Toy],
+) -> None:
+    toy = make_toy({"evaluate.py": SLOWER})
+    toy.run(wish=replace(SERVE, lag=6))
+
+    class Few(Slow):
+        async def propose(self, brief: Brief, draft: FileDraft) -> Proposal:
+            if brief.n == 1:
+                return Proposal("the last one", {"knob.txt": Blob(b"11\n")})
+            raise Exhausted("nothing left")
+
+    jobs: list[int] = []
+
+    def watch(what: str, details: Mapping[str, Any]) -> None:
+        if what == "evaluating" and details["n"] == 1 and not jobs:
+            jobs.append(offer(toy, "9"))
+
+    ending = toy.run(wish=Wish(name="r", lag=6, experiments=2), parts=slowly(Few(toy, [])), watch=watch)
+    assert ending.reason == "exhausted"
+    assert answer(toy, jobs[0]) == {"ok": True, "experiment": 2}
+    history = toy.history("r")
+    assert [len(e.measurements) for e in history.experiments[1:]] == [1, 1, 0]
+    assert (history.experiments[3].stage, history.experiments[3].began_as) == ("asked", 2)
+
+
+def test_session_that_cannot_go_on_says_that_what_has_its_number_stays(begun: Toy) -> None:
+    """Something breaks while an offer is measured: no refusal for what gets its verdict later."""
+    job = offer(begun, "9")
+
+    def breaks(what: str, details: Mapping[str, Any]) -> None:
+        if what == "evaluating":
+            raise RepositoryError("git is gone")
+
+    with pytest.raises(RepositoryError):
+        begun.run(wish=SERVE, watch=breaks)
+    assert answer(begun, job) == {"ok": False, "words": "git is gone", "stopped": True}
+    begun.run(wish=SERVE)
+    assert answer(begun, job) == {"ok": True, "experiment": 1}
+
+
+def test_what_comes_while_the_run_is_being_stopped_is_done_when_it_goes_on(begun: Toy) -> None:
+    jobs: list[int] = []
+
+    def stop(what: str, details: Mapping[str, Any]) -> None:
+        if what != "evaluating" or jobs:
+            return
+        ledger = begun.project.ledger()
+        ledger.request("r", "stop", {"finish": True})
+        ledger.close()
+        jobs.append(offer(begun, "8"))  # heard after it
+
+    offer(begun, "9")
+    begun.run(wish=SERVE, watch=stop)
+    assert answer(begun, jobs[0]) == {"ok": False, "words": "stopped after the experiments under way", "stopped": True}
+    begun.run(wish=SERVE)
+    assert answer(begun, jobs[0]) == {"ok": True, "experiment": 2}
+
+
+def test_run_is_not_at_its_end_while_an_experiment_waits_to_be_proposed(make_toy: Callable[..., Toy]) -> None:
+    toy = make_toy(task=TASK + "[budget]\nexperiments = 2\n")
+    toy.run(wish=SERVE)
+
+    class Dies(Slow):
+        async def propose(self, brief: Brief, draft: FileDraft) -> Proposal:
+            raise Killed
+
+    with pytest.raises(Killed):
+        toy.run(wish=Wish(name="r"), parts=slowly(Dies(toy, [])))
+    jobs = [offer(toy, "9"), offer(toy, "8")]
+    assert toy.run(wish=SERVE).reason == "idle"
+    assert answer(toy, jobs[0]) == {"ok": True, "experiment": 1}
+    assert (answer(toy, jobs[1]) or {})["over"] is True
+    toy.run([Patch(), Patch({"knob.txt": "12\n"}, "by the run")], wish=Wish(name="r"))
+    history = toy.history("r")
+    assert history.run is not None
+    assert (len(verdicts(toy)), history.run.stop_reason) == (2, "experiments")
+    assert history.validated is not None
+
+
+def test_who_leaves_a_run_hears_it_also_if_it_was_just_opened(begun: Toy) -> None:
+    ledger = begun.project.ledger()
+    request = ledger.request("r", "leave", {})
+    ledger.close()
+    assert begun.run(wish=replace(SERVE, linger_s=60)).reason == "idle"
+    assert answer(begun, request) == {"ok": True, "words": "another process goes on with it"}

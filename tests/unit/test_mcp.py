@@ -270,6 +270,11 @@ def test_unknown_client_is_told_the_known_ones() -> None:
         config_of("codx", [], [])
 
 
+def test_a_client_without_mcp_is_told_what_to_use_instead() -> None:
+    with pytest.raises(SetupError, match=r"skill install --for pi"):
+        config_of("pi", [], [])
+
+
 def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     with pytest.raises(SetupError, match=r"pip install 'autoresearch\[mcp\]'"):

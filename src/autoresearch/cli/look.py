@@ -125,6 +125,8 @@ def _next(project: Project, history: History, owner: str) -> str:
         )
     if history.run.stop_reason == "baseline":
         return "autoresearch check --fix (it finds out what is missing), then autoresearch run"
+    if history.run.stop_reason == "idle":
+        return "autoresearch try, or autoresearch run with a proposer of its own"
     if history.run.status != "finished":
         return "autoresearch run"
     if history.run.stop_reason == "exhausted" and len(history.experiments) == 1:

@@ -16,10 +16,11 @@ from autoresearch.driving.places import Place, Snapshot, follow, snapshot
 from autoresearch.errors import AutoresearchError, SetupError
 from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger
-from autoresearch.records import PROBE, TRY, Request
+from autoresearch.records import LARGEST, PROBE, TRY, Request
 from autoresearch.taskfile import Task, load
-from autoresearch.text import one_line
+from autoresearch.text import counted, one_line
 from autoresearch.workspace.content import pack, unpack
+from autoresearch.workspace.snapshot import too_large
 
 if TYPE_CHECKING:  # what is not needed to leave a request is imported while it is worked on
     from autoresearch.budget import Ending
@@ -29,7 +30,7 @@ POLL_S = 0.02
 _GONE_S = 0.3  # without an owner and without an answer: somebody has to take over
 _TELL_S = 1.0
 _BEGINS_WITHIN_S = 10.0
-_ATTEMPTS = 5  # to have an owner for one job, if each of them goes before it has answered
+_ATTEMPTS = 20  # to have an owner for one job, if each of them goes before it has answered
 
 _AGENTS = (
     ("CLAUDECODE", "claude"),
@@ -164,7 +165,7 @@ class Jobs:
         with self._open() as ledger:
             history = ledger.history(name)
             found = snapshot(self._place, task, history)
-            body = {**body, "parent": found.parent, "content": ledger.put(pack(found.edits)), "where": self._where(found)}
+            body = {**body, "parent": found.parent, "content": ledger.put(_packed(found)), "where": self._where(found)}
             job = self.left = ledger.request(name, kind, body)
             if lock.owner(self._project.paths.run(name).lock) or self._over(task, history) is not None:
                 return job
@@ -270,10 +271,19 @@ class Jobs:
             if ending is not None:
                 ledger.answer(request.id, {"ok": False, "words": ending.words, "over": True, "reason": ending.reason})
             elif attempts > _ATTEMPTS:
-                words = f"the run's owner ended {_ATTEMPTS} times before it had answered: look at `autoresearch status`"
-                ledger.answer(request.id, {"ok": False, "words": words})
+                words = f"the run's owner ended {_ATTEMPTS} times before it had answered"
+                ledger.answer(request.id, {"ok": False, "words": f"{words}: {self._last_words(request.run)}"})
             else:
                 self._start_again(request, ledger)
+
+    def _last_words(self, run: str) -> str:
+        """What an owner in the background said last."""
+        output = self._project.paths.run(run).output
+        try:
+            lines = output.read_bytes()[-4000:].decode("utf-8", "replace").splitlines()
+        except OSError:
+            return "look at `autoresearch status`"
+        return one_line(next((line for line in reversed(lines) if line.strip()), ""), 300) + f" (the end of {output})"
 
     def _start_again(self, request: Request, ledger: SqliteLedger) -> None:
         mine, self._run = self._run, request.run
@@ -326,6 +336,18 @@ class Jobs:
             yield ledger
         finally:
             ledger.close()
+
+
+def _packed(found: Snapshot) -> bytes:
+    """A change as the ledger stores it.
+
+    Raises:
+        SetupError: it is too large.
+    """
+    content = pack(found.edits)
+    if len(content) > LARGEST:
+        raise SetupError(too_large(f"the change of {counted(len(found.edits), 'file')}", len(content)))
+    return content
 
 
 def _shown(told: Mapping[str, Any]) -> Where:

@@ -238,8 +238,7 @@ def _tree_of(place: Place) -> TreePaths:
     found = None if place.tree is None else TreePaths.around(place.tree)
     is_of = found is not None and (found.root, found.project, found.run) == (place.tree, place.project.folder, place.run)
     if found is None or not is_of or not found.record.is_file():
-        what = f"run {place.run} of {place.project.folder}"
-        raise SetupError(f'{place.tree} is no tree of {what} any more: make one by cd "$(autoresearch enter)"')
+        raise SetupError(f'{place.tree} is no tree of a run of {place.project.folder}: make one by cd "$(autoresearch enter)"')
     return found
 
 

@@ -421,7 +421,7 @@ class SqliteLedger:
         except OSError as error:
             raise LedgerError(f"the file {key[:12]}… that the ledger names is not in {self._files}") from error
         if hashlib.sha256(body).hexdigest() != key:
-            raise LedgerError(f"{self._files / key} is not what was written there: somebody changed it, and nothing is made of it")
+            raise LedgerError(f"{self._files / key} is not what was written there: somebody changed it, nothing is made of it")
         return body
 
     def has(self, key: str) -> bool:

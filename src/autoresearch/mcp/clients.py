@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoresearch.errors import UnknownName
+from autoresearch.errors import SetupError, UnknownName
 
 NAME = "autoresearch"
 CLIENTS = ("claude", "codex", "gemini", "opencode")
@@ -38,6 +38,7 @@ def config_of(client: str, args: Sequence[str], variables: Sequence[str]) -> Con
         variables: names that the evaluation wants to be passed through; codex and gemini hide most from what they start.
     Raises:
         UnknownName: no such client.
+        SetupError: pi, which starts no servers.
     """
     command = [sys.executable, "-P", "-m", "autoresearch", "mcp", *args]  # no module of ours is taken from the project
     passed = list(dict.fromkeys([*variables, *(name for name in _OURS if os.environ.get(name))]))
@@ -50,6 +51,8 @@ def config_of(client: str, args: Sequence[str], variables: Sequence[str]) -> Con
             return _gemini(command, passed)
         case "opencode":
             return _opencode(command)
+        case "pi":
+            raise SetupError("pi has no MCP: let it use `autoresearch try`; `autoresearch skill install --for pi` teaches it")
     raise UnknownName("client", client, CLIENTS)
 
 

@@ -20,7 +20,7 @@ from autoresearch import git
 from autoresearch.errors import DiskFault, Refused, RepositoryError, SetupError, as_fault
 from autoresearch.git import Entry
 from autoresearch.paths import TreePaths
-from autoresearch.records import Blob, Edits
+from autoresearch.records import LARGEST, Blob, Edits
 from autoresearch.taskfile.scope import Scope
 from autoresearch.text import one_line
 from autoresearch.workspace.draft import never
@@ -93,7 +93,7 @@ class Change:
 
 
 def is_inside(path: str) -> bool:
-    """Whether a path leads into a tree, and not into its repository: records beside a tree can be written by who works in it."""
+    """Whether a path leads into a tree, and not into its repository: who works in it can write the records beside it."""
     return not {"", ".", "..", ".git"} & set(path.split("/")) and "\0" not in path
 
 
@@ -238,8 +238,33 @@ def set_aside(paths: TreePaths, what: Path) -> Path:
 
 
 def _stand(paths: TreePaths, store: Store, view: str, commit: str, known: str) -> None:
+    with _plainly(paths, sha256=store.sha256):
+        _point(paths, store, commit, known)
+    _fill_index(paths, store, view)
+
+
+@contextmanager
+def _plainly(paths: TreePaths, *, sha256: bool) -> Iterator[None]:
+    """Let the tree's repository have the least configuration for a moment: its own names programs that git would run for us."""
+    config, own = paths.root / ".git" / "config", paths.folder / "config"
+    lines = ["[core]", "repositoryformatversion = 1" if sha256 else "repositoryformatversion = 0", "bare = false"]
+    lines += ["[extensions]", "objectformat = sha256"] if sha256 else []
+    if os.path.lexists(config) and not os.path.lexists(own):  # else a kill left it there
+        config.rename(own)
+    config.unlink(missing_ok=True)
+    try:
+        config.write_text("".join(f"{line}\n" for line in lines))
+        yield
+    finally:
+        if os.path.lexists(own):
+            own.replace(config)
+
+
+def _point(paths: TreePaths, store: Store, commit: str, known: str) -> None:
     dot_git = paths.root / ".git"
     here = f"--git-dir={dot_git}"
+    if os.path.lexists(dot_git / "index") and not (dot_git / "index").is_file():
+        set_aside(paths, dot_git / "index")
     if not _has(here, commit):
         store.fetch(commit, dot_git)
     tip = _has(here, "HEAD")
@@ -247,15 +272,14 @@ def _stand(paths: TreePaths, store: Store, view: str, commit: str, known: str) -
         git.run(here, "update-ref", f"refs/heads/yours/{tip[:12]}", tip)
     git.run(here, "symbolic-ref", "HEAD", "refs/heads/main")
     git.run(here, "update-ref", "refs/heads/main", commit)
-    _fill_index(paths, view)
 
 
-def _fill_index(paths: TreePaths, view: str) -> None:
+def _fill_index(paths: TreePaths, store: Store, view: str) -> None:
     """Let the index have a view's files and know how they look, so that `git status` has nothing to read.
 
     One of ours is kept beside the tree: what it knows already of how files look is not found out again.
     """
-    index, here = paths.folder / "index", f"--git-dir={paths.root / '.git'}"
+    index, here = paths.folder / "index", f"--git-dir={store.path}"  # no filter of the tree's own is run
     env = {"GIT_INDEX_FILE": str(index)}
     (paths.folder / "index.lock").unlink(missing_ok=True)  # of a git that was killed
     try:
@@ -322,12 +346,12 @@ def change(paths: TreePaths, laid: Laid, scope: Scope, *, prefix: str, apart: Se
     seen: dict[str, Entry | None] = {}
     blobs: dict[str, Blob | None] = {}
     try:
-        for path, blob in peek(paths.root, laid.known, unread):
+        for path, blob in peek(paths.root, laid.known, unread, largest=LARGEST):
             entry = None if blob is None else (blob.mode, git.object_id("blob", blob.content, sha256=sha256))
             if entry != (laid.files[path][0] if path in laid.files else None):
                 seen[path], blobs[path] = entry, blob
     except Refused as error:
-        raise SetupError(f'{paths.root}: {error.words}; make another one: cd "$(autoresearch enter)"') from error
+        raise SetupError(f'{paths.root}: {error.words}. Mend that, or make another tree: cd "$(autoresearch enter)"') from error
     for path in _ignored(paths, [path for path in seen if path not in laid.files]):
         del seen[path]
         unread.met.append(path)

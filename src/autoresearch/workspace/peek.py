@@ -12,6 +12,7 @@ from pathlib import Path
 
 from autoresearch.errors import Refused
 from autoresearch.records import Blob
+from autoresearch.text import one_line, show_bytes
 from autoresearch.workspace.tree import Signature
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -19,13 +20,16 @@ _DEEPEST = 100
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def peek(root: Path, known: Mapping[str, Signature], unread: Container[str] = ()) -> Iterator[tuple[str, Blob | None]]:
+def peek(
+    root: Path, known: Mapping[str, Signature], unread: Container[str] = (), *, largest: int | None = None
+) -> Iterator[tuple[str, Blob | None]]:
     """Paths that differ from what was laid out, sorted, with what is there; None for what is gone, or is no file.
 
     Args:
         unread: paths that are left alone, since reading them would be seen.
+        largest: bytes of a file that is read.
     Raises:
-        Refused: the root is not there any more.
+        Refused: the root is not there any more, or a file is larger.
     """
     try:
         fd = os.open(root, _FOLDER)
@@ -33,7 +37,7 @@ def peek(root: Path, known: Mapping[str, Signature], unread: Container[str] = ()
         raise Refused("scope", "the tree itself was removed or replaced: every frozen file in it is gone") from error
     found: dict[str, Blob | None] = {}
     seen = set()
-    for path, blob in _walk(fd, "", known, unread):
+    for path, blob in _walk(fd, "", known, unread, largest):
         seen.add(path)
         if blob is not _SAME:
             found[path] = blob
@@ -45,7 +49,9 @@ def peek(root: Path, known: Mapping[str, Signature], unread: Container[str] = ()
 _SAME = Blob(b"")
 
 
-def _walk(fd: int, prefix: str, known: Mapping[str, Signature], unread: Container[str]) -> Iterator[tuple[str, Blob | None]]:
+def _walk(
+    fd: int, prefix: str, known: Mapping[str, Signature], unread: Container[str], largest: int | None
+) -> Iterator[tuple[str, Blob | None]]:
     """Everything in an open folder and below, which is closed at the end; `_SAME` stands for what is as it was laid out."""
     try:
         with os.scandir(fd) as entries:
@@ -59,9 +65,11 @@ def _walk(fd: int, prefix: str, known: Mapping[str, Signature], unread: Containe
                 if stat.S_ISDIR(s.st_mode):
                     if path.count("/") >= _DEEPEST:
                         continue
-                    yield from _walk(os.open(name, _FOLDER, dir_fd=fd), path + "/", known, unread)
+                    yield from _walk(os.open(name, _FOLDER, dir_fd=fd), path + "/", known, unread, largest)
                 else:
                     unchanged = known.get(path) == (s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
+                    if not unchanged and largest is not None and stat.S_ISREG(s.st_mode) and s.st_size > largest:
+                        raise Refused("scope", f"{one_line(path)} is {show_bytes(s.st_size)}, at most {show_bytes(largest)}")
                     yield path, _SAME if unchanged else _read(fd, name, s)
             except OSError:
                 continue  # it went, or became something else, just now

@@ -14,9 +14,9 @@ from pathlib import Path
 from autoresearch import git
 from autoresearch.errors import SetupError
 from autoresearch.git import Entry, Location, Repository
-from autoresearch.records import Blob, Edits
+from autoresearch.records import LARGEST, Blob, Edits
 from autoresearch.taskfile.scope import Scope
-from autoresearch.text import one_line
+from autoresearch.text import one_line, show_bytes
 from autoresearch.workspace import survey
 from autoresearch.workspace.draft import never
 from autoresearch.workspace.submodules import LINK
@@ -239,16 +239,25 @@ def read(top: Path, path: str) -> Blob | None:
     try:
         if any(parent.is_symlink() for parent in list(target.parents)[: path.count("/")]):
             return None
-        mode = os.lstat(target).st_mode
+        looked = os.lstat(target)
+        mode = looked.st_mode
         if stat.S_ISLNK(mode):
             return Blob(os.fsencode(os.readlink(target)), "120000")
         if not stat.S_ISREG(mode):
             return None
+        if looked.st_size > LARGEST:
+            raise SetupError(too_large(path, looked.st_size))
         return Blob(target.read_bytes(), "100755" if mode & stat.S_IXUSR else "100644")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise SetupError(f"cannot read {target}: {error.strerror}") from error
+
+
+def too_large(what: str, size: int) -> str:
+    """That a change is larger than one may be, in words."""
+    limit = f"a change has at most {show_bytes(LARGEST)}"
+    return f"{one_line(what)} is {show_bytes(size)}: {limit}. Make it smaller, or take it out of the change"
 
 
 def _is_blob(entry: Entry) -> bool:
