@@ -15,6 +15,10 @@ BROKEN = ("breaker", "broken")
 PAIRS = 6  # of a final comparison, where neither the run nor anybody says another number
 
 
+NOTED = "noted by "
+"""How an idea begins that an agent left by its tool: it is no word of the owner's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Idea:
     """A line of the owner's to proposers, in their prompts until it is done."""

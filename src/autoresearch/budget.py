@@ -7,12 +7,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import anyio
 
+from autoresearch.agenda import Wall
 from autoresearch.history import History
 from autoresearch.records import Allowance, Experiment, Measurement, Reach
 from autoresearch.text import counted, show_usd
+
+if TYPE_CHECKING:  # pydantic is not for the loop
+    from autoresearch.taskfile import Task
 
 FINISHED = frozenset(["experiments", "evaluations", "time", "cost", "tokens", "target", "exhausted", "plateau", "gate"])
 """Reasons after which a run is finished unless its budget is raised; after all others it is open."""
@@ -63,6 +68,25 @@ class Budget:
         clock_s = None if self.until is None else max(0.0, self.until - time.time())
         times = [t for t in (self.time_s, self.session_time_s, clock_s) if t is not None]
         return Reach(self.experiments, self.evaluations or None, min(times, default=None))
+
+
+def wall_of(task: Task, history: History) -> Wall:
+    """A run's wall of money and tokens: the task file's where it names any, else what the owner answered for the run."""
+    budget = task.budget
+    named = budget.cost_usd is not None or budget.tokens is not None
+    return Wall(budget.cost_usd, budget.tokens) if named else history.agenda.wall
+
+
+def budget_of_run(task: Task, history: History) -> Budget:
+    """The walls of a whole run, whichever session works on it."""
+    b, wall = task.budget, wall_of(task, history)
+    return Budget(
+        experiments=b.experiments or None,
+        evaluations=b.evaluations,
+        time_s=b.time,
+        cost_usd=wall.cost_usd,
+        tokens=wall.tokens,
+    )
 
 
 @dataclass(slots=True)

@@ -7,14 +7,13 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from autoresearch import assembly, git, private, proposers
-from autoresearch.agenda import Wall
 from autoresearch.assembly import refuse_inputs
-from autoresearch.budget import FINISHED, Budget
+from autoresearch.budget import FINISHED, Budget, budget_of_run, wall_of
 from autoresearch.checkup import reuse
 from autoresearch.comeback import REFRESH_AFTER_S
 from autoresearch.contracts import Ledger
@@ -285,28 +284,16 @@ class Choice:
         return commit
 
 
-def wall_of(task: Task, history: History) -> Wall:
-    """A run's wall of money and tokens: the task file's where it names any, else what the owner answered for the run."""
-    budget = task.budget
-    named = budget.cost_usd is not None or budget.tokens is not None
-    return Wall(budget.cost_usd, budget.tokens) if named else history.agenda.wall
-
-
 def budget_of(task: Task, wish: Wish, history: History) -> Budget:
     """The walls of a run and of a session of it."""
     if wish.order is not None:
         return Budget()  # what a person asked for has its own end, and asks no model
-    b, wall = task.budget, wall_of(task, history)
-    return Budget(
-        experiments=b.experiments or None,
+    return replace(
+        budget_of_run(task, history),
         session_experiments=wish.experiments,
-        evaluations=b.evaluations,
-        time_s=b.time,
         session_time_s=wish.time_s,
         until=wish.until,
-        cost_usd=wall.cost_usd,
         session_cost_usd=wish.cost_usd,
-        tokens=wall.tokens,
         session_tokens=wish.tokens,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autoresearch.agenda import NOTED
 from autoresearch.brief.parts import Item, Part
 from autoresearch.brief.sources import Exhibit, Sources
 from autoresearch.fenced import clean, closed, fence, head, line, tail
@@ -23,8 +24,14 @@ _MEASURED = ("baseline", "first", "race")
 
 
 def ideas(view: View) -> Part:
-    """The owner's ideas that are not done, the oldest first."""
-    return Part("ideas", 0.12, [Item((f"- {line(idea.text, 1000)}",), place=idea.number) for idea in view.ideas], listed=False)
+    """Ideas that are not done, the oldest first: the owner's as they are, what agents noted by their tool as data."""
+    return Part("ideas", 0.12, [Item((_idea(line(idea.text, 1000)),), place=idea.number) for idea in view.ideas], listed=False)
+
+
+def _idea(text: str) -> str:
+    if not text.startswith(NOTED):
+        return f"- {text}"
+    return f"- not the owner's, but of another who works on this run:\n{fence(text)}"
 
 
 def lessons(found: Sequence[str]) -> Part:

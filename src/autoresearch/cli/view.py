@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from autoresearch.choice import wall_of
+from autoresearch.budget import wall_of
 from autoresearch.forecast import Forecast
 from autoresearch.history import History
 from autoresearch.records import TUNE, ChainedEvent, Experiment

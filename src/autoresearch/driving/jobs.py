@@ -178,13 +178,12 @@ class Jobs:
 
     def _over(self, task: Task, history: History) -> Ending | None:
         """Why a run can try nothing more, where nobody works on it: it need not be started to say so."""
-        from autoresearch.budget import Ending, Spending
-        from autoresearch.choice import Wish, budget_of
+        from autoresearch.budget import Ending, Spending, budget_of_run
 
         assert history.run is not None
         if lock.owner(self._project.paths.run(history.run.run).lock) or not history.line:
             return None
-        ending = Spending(budget_of(task, Wish(), history), history).may_try(len(history.agenda.offered))
+        ending = Spending(budget_of_run(task, history), history).may_try(len(history.agenda.offered))
         if ending is None and history.run.status == "finished" and history.run.stop_reason == "target":
             target, value = task.metric.target, history.incumbent.value
             sign = 1 if history.run.direction == "maximize" else -1
@@ -272,9 +271,10 @@ class Jobs:
                 ledger.answer(request.id, {"ok": False, "words": ending.words, "over": True, "reason": ending.reason})
             elif attempts > _ATTEMPTS:
                 words = f"the run's owner ended {_ATTEMPTS} times before it had answered"
-                ledger.answer(request.id, {"ok": False, "words": f"{words}: {self._last_words(request.run)}"})
+                words = f"{words}: {self._last_words(request.run)}"
+                ledger.answer(request.id, {"ok": False, "words": words, "stopped": noted})
             else:
-                self._start_again(request, ledger)
+                self._start_again(request, ledger, noted=noted)
 
     def _last_words(self, run: str) -> str:
         """What an owner in the background said last."""
@@ -285,12 +285,13 @@ class Jobs:
             return "look at `autoresearch status`"
         return one_line(next((line for line in reversed(lines) if line.strip()), ""), 300) + f" (the end of {output})"
 
-    def _start_again(self, request: Request, ledger: SqliteLedger) -> None:
+    def _start_again(self, request: Request, ledger: SqliteLedger, *, noted: bool) -> None:
+        """Start an owner. Where that fails, what an earlier one has noted stays; anything else is refused."""
         mine, self._run = self._run, request.run
         try:
             self.ensure()
         except SetupError as error:
-            ledger.answer(request.id, {"ok": False, "words": str(error)})
+            ledger.answer(request.id, {"ok": False, "words": str(error), "stopped": noted})
         finally:
             self._run = mine
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autoresearch.budget import Budget, Ending, Spending
+from autoresearch.budget import Ending, Spending, budget_of_run
 from autoresearch.history import History, gate_queries
 from autoresearch.taskfile import Task
 from autoresearch.taskfile.units import show_seconds
@@ -98,13 +98,7 @@ def _spending(history: History, task: Task) -> Spending:
     run = history.run
     assert run is not None
     worked_s = max(0.0, run.last_at - run.session_at) if run.session_at else 0.0
-    return Spending(_budget(history, task), history, task.held_out is not None, began=time.monotonic() - worked_s)
-
-
-def _budget(history: History, task: Task) -> Budget:
-    from autoresearch.choice import Wish, budget_of
-
-    return budget_of(task, Wish(), history)
+    return Spending(budget_of_run(task, history), history, task.held_out is not None, began=time.monotonic() - worked_s)
 
 
 def _rest(limit: int | None, spent: int) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch import git, lock
+from autoresearch.agenda import NOTED
 from autoresearch.brief import Nothing, Sources
 from autoresearch.cli.back import idea_lines, record_idea
 from autoresearch.driving import places
@@ -17,10 +18,12 @@ from autoresearch.driving.jobs import Jobs
 from autoresearch.driving.places import Place
 from autoresearch.errors import SetupError, UnknownName
 from autoresearch.exhibits import Files, cover_of
+from autoresearch.fenced import clean, fence
 from autoresearch.history import History
 from autoresearch.mcp import seen
 from autoresearch.project import Project
 from autoresearch.taskfile import Task, load
+from autoresearch.text import one_line
 
 NO_RUN = "no run yet: the first `try` starts one, and measures the baseline first"
 MOST = 200
@@ -117,12 +120,12 @@ class Seat:
             return Answer(str(none), {"ideas": [], "message": str(none)})
         words: list[str] = []
         if text.strip():
-            words += record_idea(project, run, "idea", {"text": f"noted by {by or 'an agent'}: {text}"})
+            words += record_idea(project, run, "idea", {"text": one_line(f"{NOTED}{by or 'an agent'}: {text}", 1000)})
         if done:
             words += record_idea(project, run, "idea_done", {"idea": done})
         ideas = self._history(project, run).agenda.ideas
         body = {"ideas": [{"number": idea.number, "text": idea.text, "done": idea.done} for idea in ideas]}
-        text = "\n".join([*words, *(idea_lines(ideas) or ["no ideas yet"])])
+        text = "\n".join([*words, fence(clean("\n".join(idea_lines(ideas)))) if ideas else "no ideas yet"])
         return Answer(text, {**body, "message": text})
 
     # -- reading -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ _LONGEST = 2000  # characters of each
 _SHORT, _LONG = 200, 500
 _BEFORE = r"^[\s>*_`#•\-]*"
 _LINE = re.compile(_BEFORE + r"(description|hypothesis|expect(?:ed)?(?: effect| change)?)[\s*_`]*:[\s*_`]*(.*)$", re.IGNORECASE)
-_PER_CENT = re.compile(r"([+\-−–]?)\s*(\d+(?:[.,]\d+)?)\s*(?:%|per ?cent)", re.IGNORECASE)
+_PER_CENT = re.compile(r"([+\-−–]?)\s*(?<![\w.,])(\d+(?:[.,]\d+)?)\s*(?:%|per ?cent)", re.IGNORECASE)
 _LESS = re.compile(r"\b(?:lower|less|down|fewer|smaller|faster|decrease|reduction|reduced?|drop)", re.IGNORECASE)
 
 
