@@ -492,9 +492,7 @@ def try_(
     from autoresearch.cli.tries import try_change
 
     raise typer.Exit(
-        try_change(
-            folder, message, expect=expect, run=name, new=new, background=background, max_s=at_most, as_json=json
-        )
+        try_change(folder, message, expect=expect, run=name, new=new, background=background, max_s=at_most, as_json=json)
     )
 
 
