@@ -9,7 +9,7 @@ from typing import Any
 
 from autoresearch.books import Books, Ended
 from autoresearch.contracts import Known
-from autoresearch.errors import Refused, RepositoryError
+from autoresearch.errors import LedgerError, Refused, RepositoryError
 from autoresearch.records import Candidate, Event, Experiment, Kind, Proposal, Verdict
 from autoresearch.text import one_line
 
@@ -64,7 +64,10 @@ class Drafting:
                 return workspace.rebase(*arms, time.time(), self._known(e), e.description)
             except RepositoryError as error:
                 raise Refused("stale", f"its candidate cannot be read any more: {error}") from error
-        content = workspace.unpack(self._books.parts.ledger.get(e.content))
+        try:
+            content = workspace.unpack(self._books.parts.ledger.get(e.content))
+        except LedgerError as error:  # a power cut took the file, and not the event that names it
+            raise Refused("proposer_crash", f"what was proposed is lost: {error}") from error
         if isinstance(content, Mapping) and (words := self._books.options.planted(content)):
             raise Refused("tampering", words)
         return workspace.freeze(e.n, parent, Proposal(e.description, content), time.time(), self._known(e))

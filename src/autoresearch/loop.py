@@ -204,6 +204,8 @@ class Loop:
         """Give what was offered its turn: before every proposal that is still being written."""
         assert self._tasks is not None
         for offer in self.history.agenda.offered if self.options.errand is None else ():
+            if self.offers.lost(offer):
+                continue
             n, new = self.offers.take(offer)
             ticket = self._tickets.pop(n, None)
             if new is not None and ticket is not None:

@@ -17,7 +17,7 @@ from autoresearch.bench import Bench
 from autoresearch.books import Books
 from autoresearch.budget import Ending
 from autoresearch.contracts import Draft
-from autoresearch.errors import AutoresearchError, SetupError
+from autoresearch.errors import AutoresearchError, LedgerError, SetupError
 from autoresearch.records import LARGEST, TRY, Edits, Event, Experiment, Proposal, Request
 from autoresearch.text import describe, one_line
 from autoresearch.trials import Trials
@@ -101,16 +101,27 @@ class Offers:
 
     # -- its turn ---------------------------------------------------------------------------------------------------
 
+    def lost(self, offer: Offer) -> bool:
+        """Whether what was offered is not there any more, as after a power cut: then it is forgotten, and that is answered."""
+        try:
+            self._books.parts.ledger.get(offer.content)
+        except LedgerError as error:
+            self._books.note(None, "withdrawn", job=offer.job)
+            self.refuse(offer.job, f"the change that was to be tried is lost: {error}; ask again")
+            return True
+        return False
+
     def take(self, offer: Offer) -> tuple[int, int | None]:
         """Give an offer its number; gives it, and under which number what was begun there goes on now.
 
         It goes before every proposal that is still being written: nobody who waits for a verdict waits for a model.
         """
         history = self._books.history
+        proposed = self._proposed(offer)
         asked = next((e for e in history.experiments[history.decided + 1 :] if e.stage == "asked"), None)
         n, new = (asked.n, len(history.experiments)) if asked is not None else (len(history.experiments), None)
         body: dict[str, Any] = {"parents": [offer.parent], "operation": TRY}
-        events = [Event("asked", n, body), Event("proposed", n, self._proposed(offer))]
+        events = [Event("asked", n, body), Event("proposed", n, proposed)]
         if asked is not None:
             events[0] = Event("asked", n, body | {"moved_to": new})
             events.insert(0, Event("asked", new, _moved(asked)))

@@ -463,3 +463,40 @@ def test_who_leaves_a_run_hears_it_also_if_it_was_just_opened(begun: Toy) -> Non
     ledger.close()
     assert begun.run(wish=replace(SERVE, linger_s=60)).reason == "idle"
     assert answer(begun, request) == {"ok": True, "words": "another process goes on with it"}
+
+
+def test_offer_whose_change_is_lost_is_answered_and_the_run_goes_on(toy: Toy) -> None:
+    """Noted while the baseline is measured, and then the power went: a file that the ledger names did not reach the disk."""
+    job, good = offer(toy, "9"), offer(toy, "8")
+
+    def cut(what: str, details: Mapping[str, Any]) -> None:
+        if what == "note" and details["event"].body["what"] == "offered" and details["event"].body["job"] == good:
+            raise Killed
+
+    with pytest.raises(Killed):
+        toy.run(wish=Wish(name="r", seed=1), watch=cut)
+    lose(toy, toy.history("r").agenda.offers[job].content)
+    toy.run(wish=SERVE)
+    assert answer(toy, good) == {"ok": True, "experiment": 1}
+    found = answer(toy, job)
+    assert found is not None
+    assert "lost" in found["words"]
+
+
+def test_proposal_that_is_lost_is_a_failed_one(begun: Toy) -> None:
+    job = offer(begun, "9")
+
+    def cut(what: str, details: Mapping[str, Any]) -> None:
+        if what == "proposed":
+            raise Killed
+
+    with pytest.raises(Killed):
+        begun.run(wish=SERVE, watch=cut)
+    lose(begun, begun.history("r").experiments[1].content)
+    begun.run(wish=SERVE)
+    assert verdicts(begun) == [("invalid", "proposer_crash")]
+    assert answer(begun, job) == {"ok": True, "experiment": 1}
+
+
+def lose(toy: Toy, key: str) -> None:
+    (toy.project.paths.folder / "files" / key).unlink()
