@@ -4,8 +4,8 @@
     python benchmarks/try_latency.py --jobs      the same requests from a process that is there already, as the MCP server's
     python benchmarks/try_latency.py --files N   in a repository of N files
 
-Prints JSON: milliseconds of wall time from the request's beginning to its answer, less what the experiment's evaluation took
-by the ledger. The owner is one that was started for the first request, and has nothing else to do.
+Prints JSON: milliseconds of wall time from the request's beginning to its answer, less what evaluations
+took meanwhile by the ledger. The owner is one that was started for the first request, and has nothing else to do.
 """
 
 from __future__ import annotations
@@ -51,30 +51,36 @@ def make(folder: Path, files: int) -> None:
         subprocess.run(["git", *args], cwd=folder, check=True)
 
 
-def by_command(folder: Path) -> int:
+def by_command(folder: Path) -> None:
     argv = [sys.executable, "-m", "autoresearch", "try", "-m", "one less", "--json"]
-    found = subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True)
-    n: int = json.loads(found.stdout)["experiment"]
-    return n
+    subprocess.run(argv, cwd=folder, check=True, capture_output=True)
 
 
-def by_jobs(folder: Path) -> int:
+def by_jobs(folder: Path) -> None:
     jobs = Jobs(places.find(folder))
-    n: int = jobs.wait(jobs.offer("one less")).body["experiment"]
-    return n
+    jobs.wait(jobs.offer("one less"))
 
 
-def beyond_ms(folder: Path, ask: Callable[[Path], int]) -> float:
-    """One request: wall time less its evaluation."""
+def beyond_ms(folder: Path, ask: Callable[[Path], None]) -> float:
+    """One request: wall time less what was evaluated meanwhile."""
     knob = folder / "knob.txt"
     knob.write_text(f"{float(knob.read_text()) - 1}\n")
+    before_s = evaluated_s(folder)
     began = time.perf_counter()
-    n = ask(folder)
+    ask(folder)
     took_s = time.perf_counter() - began
-    ledger = Project(folder).ledger()
+    return 1e3 * (took_s - (evaluated_s(folder) - before_s))
+
+
+def evaluated_s(folder: Path) -> float:
+    """How long all evaluations of the run took so far, those between two experiments too."""
+    project = Project(folder)
+    if not project.has_ledger:
+        return 0.0
+    ledger = project.ledger()
     history = ledger.history(ledger.runs()[-1].run)
     ledger.close()
-    return 1e3 * (took_s - sum(m.duration_s for m in history.experiments[n].measurements))
+    return sum(m.duration_s for e in history.experiments for m in e.measurements)
 
 
 def main() -> None:

@@ -144,7 +144,7 @@ class Options:
     brief: Callable[[Brief], str] = field(default=lambda brief: "")
     left: Callable[[Experiment, Path], None] = field(default=lambda e, folder: None)
     texts: Callable[[], tuple[Mapping[str, str], str]] = field(default=lambda: ({}, ""))
-    poll_s: float = 0.025
+    poll_s: float = 0.01
     errand: Errand | None = None
     serves: bool = False
     linger_s: float = 0.0

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # what is not needed to leave a request is imported while it 
     from autoresearch.budget import Ending
     from autoresearch.driving.replies import Reply, Where
 
-POLL_S = 0.02
+POLL_S = 0.01
 _GONE_S = 0.3  # without an owner and without an answer: somebody has to take over
 _TELL_S = 1.0
 _BEGINS_WITHIN_S = 10.0
