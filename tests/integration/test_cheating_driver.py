@@ -17,7 +17,7 @@ from tests.conftest import Toy, git
 
 from autoresearch import lock
 from autoresearch.choice import Wish
-from autoresearch.driving import places
+from autoresearch.driving import places, trees
 from autoresearch.driving.briefs import brief_for
 from autoresearch.driving.jobs import Jobs
 from autoresearch.driving.places import Snapshot
@@ -155,7 +155,7 @@ def test_verdict_is_told_whatever_a_request_says_of_its_tree(begun: Toy, tmp_pat
 
 def test_tree_of_another_run_follows_no_verdict(begun: Toy) -> None:
     begun.run(wish=Wish(name="other", new=True, serves=True, linger_s=0.2, start="HEAD"))
-    place = places.enter(begun.project, "other", load(begun.folder))
+    place = trees.enter(begun.project, "other", load(begun.folder))
     job = ask(begun, knob(9), where={"folder": str(place.folder), "tree": str(place.tree), "run": "other"})
     begun.run(wish=SERVE)
     Jobs(places.find(begun.folder)).wait(job)
@@ -166,7 +166,7 @@ def test_tree_of_another_run_follows_no_verdict(begun: Toy) -> None:
 
 
 def test_plan_to_move_a_tree_writes_nothing_outside_of_it(begun: Toy, tmp_path: Path) -> None:
-    place = places.enter(begun.project, "r", load(begun.folder))
+    place = trees.enter(begun.project, "r", load(begun.folder))
     assert place.tree is not None
     oid = git(begun.folder, "rev-parse", "HEAD:knob.txt").strip()
     view = git(place.folder, "rev-parse", "HEAD^{tree}").strip()
@@ -183,7 +183,7 @@ def test_plan_to_move_a_tree_writes_nothing_outside_of_it(begun: Toy, tmp_path: 
 
 @pytest.mark.parametrize("prefix", [5, "../../..", "/etc", "a/../..", ".git", None])
 def test_place_that_leads_elsewhere_is_none(begun: Toy, prefix: object) -> None:
-    place = places.enter(begun.project, "r", load(begun.folder))
+    place = trees.enter(begun.project, "r", load(begun.folder))
     assert place.tree is not None
     (place.tree.parent / "place.json").write_text(json.dumps({"prefix": prefix}))
     with pytest.raises(SetupError, match=r"is no tree of a run any more.*autoresearch enter"):
@@ -191,7 +191,7 @@ def test_place_that_leads_elsewhere_is_none(begun: Toy, prefix: object) -> None:
 
 
 def test_programs_that_a_trees_own_git_names_are_not_run_and_stay_configured(begun: Toy, tmp_path: Path) -> None:
-    place = places.enter(begun.project, "r", load(begun.folder))
+    place = trees.enter(begun.project, "r", load(begun.folder))
     assert place.tree is not None
     program, ran = tmp_path / "program", tmp_path / "ran"
     program.write_text(f"#!/bin/sh\ntouch '{ran}'\ncat\n")
@@ -207,7 +207,7 @@ def test_programs_that_a_trees_own_git_names_are_not_run_and_stay_configured(beg
     (place.folder / "knob.txt").write_text("9\n")
     ask(begun, knob(9))
     begun.run(wish=SERVE)
-    words = places.follow(place, load(begun.folder), begun.history("r"), Snapshot(0, knob(9)))
+    words = trees.follow(place, load(begun.folder), begun.history("r"), Snapshot(0, knob(9)))
     assert "the incumbent's files, of experiment 1" in words
     assert not ran.exists()
     assert (place.folder / ".git/config").read_bytes() == config
@@ -247,7 +247,7 @@ def test_lock_that_nobody_lets_go_of_is_told_with_its_holder(tmp_path: Path, mon
 
 
 def test_file_that_is_too_large_is_refused_before_it_is_read(begun: Toy) -> None:
-    place = places.enter(begun.project, "r", load(begun.folder))
+    place = trees.enter(begun.project, "r", load(begun.folder))
     for folder in (begun.folder, place.folder):
         with open(folder / "knob.txt", "wb") as file:
             file.truncate(200 * 10**9)

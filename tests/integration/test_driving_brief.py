@@ -16,7 +16,7 @@ from tests.integration.test_brief import everything, knob
 
 from autoresearch.choice import Wish
 from autoresearch.cli.brief import show_brief
-from autoresearch.driving import places
+from autoresearch.driving import places, trees
 from autoresearch.driving.briefs import brief_for
 from autoresearch.errors import RepositoryError, RulerChanged, SetupError, TaskError, UnknownName
 from autoresearch.taskfile import load
@@ -193,7 +193,7 @@ def test_no_secret_no_decoy_and_nothing_of_a_private_set_is_told(make_toy: Made,
 
 def test_in_a_tree_that_was_entered_it_is_what_brief_prints_by_itself(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     toy.run([knob(9)], wish=Wish(name="one", experiments=1))
-    place = places.enter(toy.project, "one", load(toy.folder))
+    place = trees.enter(toy.project, "one", load(toy.folder))
     capsys.readouterr()
     show_brief(place.folder, None, None, as_json=True)
     body = json.loads(capsys.readouterr().out)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch.choice import Wish
-from autoresearch.driving import places
+from autoresearch.driving import places, trees
 from autoresearch.driving.places import Snapshot
 from autoresearch.errors import SetupError
 from autoresearch.git import Repository
@@ -335,7 +335,7 @@ def test_modes_that_the_file_system_does_not_have_are_no_change(toy: Toy) -> Non
 
 
 def entered(toy: Toy) -> places.Place:
-    return places.enter(toy.project, toy.history().run.run, load(toy.folder))  # type: ignore[union-attr]
+    return trees.enter(toy.project, toy.history().run.run, load(toy.folder))  # type: ignore[union-attr]
 
 
 def spot(place: places.Place) -> tuple[object, ...]:
@@ -347,7 +347,7 @@ def changed(toy: Toy, place: places.Place) -> Snapshot:
 
 
 def follow(toy: Toy, place: places.Place, tried: Snapshot) -> str:
-    return places.follow(place, load(toy.folder), toy.history(), tried)
+    return trees.follow(place, load(toy.folder), toy.history(), tried)
 
 
 def files(place: places.Place) -> dict[str, str]:
@@ -631,11 +631,11 @@ def test_a_place_that_somebody_made_up_is_refused(toy: Toy, tmp_path: Path) -> N
 ENTER = """\
 import sys
 from pathlib import Path
-from autoresearch.driving import places
+from autoresearch.driving import places, trees
 from autoresearch.project import Project
 from autoresearch.taskfile import load
 project = Project(Path(sys.argv[1]))
-print(places.enter(project, "one", load(project.folder)).tree.parent.name)
+print(trees.enter(project, "one", load(project.folder)).tree.parent.name)
 """
 
 
@@ -749,7 +749,7 @@ def test_twenty_thousand_files_are_quick(make_toy: Callable[..., Toy]) -> None:
     for _ in range(3):
         timed("tree", lambda: places.snapshot(tree, task, history))
     tried = changed(toy, tree)
-    timed("follow", lambda: places.follow(tree, task, history, tried))
+    timed("follow", lambda: trees.follow(tree, task, history, tried))
     print({name: round(s, 3) for name, s in took.items()})
     assert took["checkout"] < took["status"] + 0.25
     assert took["tree"] < 1.5

@@ -8,7 +8,25 @@ from typing import Annotated
 
 import typer
 
+from autoresearch.cli import seat
 from autoresearch.cli.groups import Grouped
+from autoresearch.cli.options import (
+    HERE,
+    Build,
+    Caches,
+    Copies,
+    Edit,
+    Env,
+    Evaluate,
+    Folder,
+    Inputs,
+    Json,
+    Pattern,
+    RunName,
+    SetUp,
+    Unit,
+    Yes,
+)
 
 app = typer.Typer(
     cls=Grouped,
@@ -20,24 +38,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Folder = Annotated[Path, typer.Option("--folder", "-C", help="The project's folder.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer every question with its default.")]
-RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's name; the newest one if left out.")]
-Edit = Annotated[list[str] | None, typer.Option("--edit", help="A file or glob that may be changed; repeat for more.")]
-Evaluate = Annotated[str | None, typer.Option("--eval", help="The command that measures.")]
-Unit = Annotated[str | None, typer.Option("--unit", help="The number's unit.")]
-Pattern = Annotated[str | None, typer.Option("--pattern", help="A regular expression that finds the number.")]
-Inputs = Annotated[list[str] | None, typer.Option("--inputs", help="What git does not know and is read; repeat; - for none.")]
-SetUp = Annotated[str | None, typer.Option("--setup", help="The command that sets a new tree up.")]
-Build = Annotated[str | None, typer.Option("--build", help="The command that builds a candidate.")]
-Copies = Annotated[list[str] | None, typer.Option("--copy", help="What is written to, a fresh copy each time; repeat.")]
-Caches = Annotated[list[str] | None, typer.Option("--cache", help="What is kept between evaluations; repeat.")]
-Env = Annotated[list[str] | None, typer.Option("--env", help="A variable that is passed through; repeat.")]
-Background = Annotated[bool, typer.Option("--background", help="Answer with a job number at once.")]
-AtMost = Annotated[str | None, typer.Option("--max", metavar="TIME", help="Wait no longer than this, as 45s.")]
-HERE = Path()
 
 
 def _version(value: bool) -> None:
@@ -477,90 +477,6 @@ def export(
     return export_run(folder, name, kind)
 
 
-@app.command("try")
-def try_(
-    message: Annotated[str, typer.Option("--message", "-m", help="What was changed and why; the first line is its title.")],
-    expect: Annotated[str, typer.Option(metavar="CHANGE", help="By how much the number should change, as -1 %.")] = "",
-    background: Background = False,
-    at_most: AtMost = None,
-    name: Annotated[str | None, typer.Option("--run", help="The run; the newest one if left out.")] = None,
-    new: Annotated[bool, typer.Option("--new", help="Start a new run from HEAD.")] = False,
-    folder: Folder = HERE,
-    json: Json = False,
-) -> None:
-    """Have the change in the present tree measured and decided; 0 for every verdict, 3 when the budget is spent."""
-    from autoresearch.cli.tries import try_change
-
-    raise typer.Exit(
-        try_change(folder, message, expect=expect, run=name, new=new, background=background, max_s=at_most, as_json=json)
-    )
-
-
-@app.command()
-def wait(
-    job: Annotated[int, typer.Argument(help="The job's number.", min=1)],
-    at_most: AtMost = None,
-    folder: Folder = HERE,
-    json: Json = False,
-) -> None:
-    """Wait for what was tried in the background."""
-    from autoresearch.cli.tries import wait_for_job
-
-    raise typer.Exit(wait_for_job(folder, job, max_s=at_most, as_json=json))
-
-
-@app.command()
-def probe(
-    what: Annotated[str, typer.Argument(metavar="[quick|checks|all]", help="How much of the task is run.")] = "quick",
-    background: Background = False,
-    at_most: AtMost = None,
-    name: Annotated[str | None, typer.Option("--run", help="The run; the newest one if left out.")] = None,
-    folder: Folder = HERE,
-    json: Json = False,
-) -> None:
-    """Run the quick test on the change in the present tree, without a verdict; 0 passed, 1 failed, 2 not tried."""
-    from autoresearch.cli.tries import probe_change
-
-    raise typer.Exit(probe_change(folder, what, run=name, background=background, max_s=at_most, as_json=json))
-
-
-@app.command()
-def enter(
-    name: RunName = None,
-    folder: Folder = HERE,
-    json: Json = False,
-    show: Annotated[bool, typer.Option("--list", help="Show the trees that there are.")] = False,
-    gone: Annotated[int | None, typer.Option("--remove", metavar="K", help="Delete tree K with all that is in it.")] = None,
-    yes: Yes = False,
-) -> None:
-    """Make a tree to work in that follows the verdicts: cd "$(autoresearch enter)". The rules go to standard error."""
-    from autoresearch.cli.enter import enter_tree, list_trees, remove_tree
-
-    if gone is not None:
-        return remove_tree(folder, name, gone, yes=yes)
-    if show:
-        return list_trees(folder, name, as_json=json)
-    return enter_tree(folder, name, as_json=json)
-
-
-@app.command()
-def mcp(
-    config: Annotated[
-        str | None,
-        typer.Option("--config", metavar="CLIENT", help="Print what to write where: claude, codex, gemini or opencode."),
-    ] = None,
-    name: Annotated[str | None, typer.Option("--run", help="The run; the newest unfinished or a new one if left out.")] = None,
-    enter: Annotated[bool, typer.Option("--enter", help="Let the agent work in a tree of its own.")] = False,
-    folder: Folder = HERE,
-) -> None:
-    """Serve an agent with tools: brief, try, wait, status, history, show, idea. Agents start it themselves."""
-    from autoresearch.cli.mcp import print_config, serve_tools
-
-    if config is not None:
-        return print_config(config, folder, name, enter=enter)
-    raise typer.Exit(serve_tools(folder, name, enter=enter))
-
-
 @app.command("import")
 def import_(file: Annotated[Path, typer.Argument(help="What `export --bundle` wrote.")], folder: Folder = HERE) -> None:
     """Take a run out of a file: its records, logs, candidates and branch."""
@@ -597,56 +513,4 @@ def doctor(json: Json = False) -> None:
     examine_machine(as_json=json)
 
 
-skill = typer.Typer(help="Teach your agent to drive: a page for it to read.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(skill, name="skill")
-For = Annotated[
-    list[str] | None,
-    typer.Option("--for", metavar="AGENT", help="claude, codex, gemini, opencode, pi or agents-md; repeat for more."),
-]
-ForUser = Annotated[bool, typer.Option("--user", help="For all your projects: in your home.")]
-ForProject = Annotated[bool, typer.Option("--project", help="For this project: in its folder.")]
-
-
-@skill.command("install")
-def skill_install(
-    agents: For = None,
-    user: ForUser = False,
-    project: ForProject = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that was changed, or is another's.")] = False,
-    folder: Folder = HERE,
-    yes: Yes = False,
-    json: Json = False,
-) -> None:
-    """Write the page where these agents look."""
-    from autoresearch.cli.skill import install_skill, level_of
-
-    level = level_of(user=user, project=project)
-    install_skill(folder, agents or (), level=level, force=force, yes=yes, as_json=json)
-
-
-@skill.command("print")
-def skill_print(
-    agent: Annotated[str | None, typer.Option("--for", metavar="AGENT", help="As this agent finds it.")] = None,
-    json: Json = False,
-) -> None:
-    """Show the page."""
-    from autoresearch.cli.skill import print_skill
-
-    print_skill(agent, as_json=json)
-
-
-@skill.command("remove")
-def skill_remove(
-    agents: For = None,
-    user: ForUser = False,
-    project: ForProject = False,
-    force: Annotated[bool, typer.Option("--force", help="Remove a file that was changed as well.")] = False,
-    folder: Folder = HERE,
-    yes: Yes = False,
-    json: Json = False,
-) -> None:
-    """Take away what was installed, for all agents if none is named."""
-    from autoresearch.cli.skill import level_of, remove_skill
-
-    level = level_of(user=user, project=project)
-    remove_skill(folder, agents or (), level=level, force=force, yes=yes, as_json=json)
+seat.add_to(app)

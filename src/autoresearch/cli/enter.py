@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autoresearch.driving import places
+from autoresearch.driving import places, trees
 from autoresearch.driving.jobs import Jobs
 from autoresearch.driving.places import Place
 from autoresearch.errors import AutoresearchError, SetupError
@@ -26,8 +26,8 @@ def enter_tree(folder: Path, name: str | None, *, as_json: bool) -> None:
     jobs = Jobs(place, run=name)
     run = jobs.known() or jobs.ensure()
     task = load(place.project.folder)
-    made = places.enter(place.project, run, task)
-    rows = rules(made, task, places.stands_on(made))
+    made = trees.enter(place.project, run, task)
+    rows = rules(made, task, trees.stands_on(made))
     if as_json:
         sys.stdout.write(json.dumps({**_facts(made), "rules": rows}, ensure_ascii=False) + "\n")
         return
@@ -53,7 +53,7 @@ def rules(place: Place, task: Task, experiment: int) -> list[str]:
 def list_trees(folder: Path, name: str | None, *, as_json: bool) -> None:
     """Show the trees of a run: what they stand on, what is changed in them."""
     project, history, task = _read(folder, name)
-    found = [(place, *_state(place, task, history)) for place in places.trees(project, _name(history))]
+    found = [(place, *_state(place, task, history)) for place in trees.trees_of(project, _name(history))]
     if as_json:
         rows = [{**_facts(place), "changed": list(changed), "fault": fault} for place, changed, fault in found]
         sys.stdout.write(json.dumps(rows, ensure_ascii=False) + "\n")
@@ -70,14 +70,14 @@ def list_trees(folder: Path, name: str | None, *, as_json: bool) -> None:
 def remove_tree(folder: Path, name: str | None, number: int, *, yes: bool) -> None:
     """Delete a tree with all that lies in it."""
     project, history, task = _read(folder, name)
-    known = {_facts(place)["number"]: place for place in places.trees(project, _name(history))}
+    known = {_facts(place)["number"]: place for place in trees.trees_of(project, _name(history))}
     if number not in known:
         numbers = ", ".join(map(str, known)) or "none"
         raise SetupError(f"--remove {number}: run {_name(history)} has no such tree (there are: {numbers})")
     changed, fault = _state(known[number], task, history)
     if (changed or fault) and not yes:
         raise SetupError(f"--remove {number}: {fault or f'what is changed there ({_some(changed)}) would be lost'}; add --yes")
-    places.leave(known[number])
+    trees.leave(known[number])
     sys.stdout.write(f"tree {number} of run {_name(history)} is removed\n")
 
 
@@ -106,7 +106,7 @@ def _state(place: Place, task: Task, history: History) -> tuple[Sequence[str], s
 
 def _facts(place: Place) -> dict[str, Any]:
     assert place.tree is not None
-    number, on = int(place.tree.parent.name), places.stands_on(place)
+    number, on = int(place.tree.parent.name), trees.stands_on(place)
     return {"run": place.run, "number": number, "folder": str(place.folder), "tree": str(place.tree), "experiment": on}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoresearch import lock, private
 from autoresearch.driving import serving
-from autoresearch.driving.places import Place, Snapshot, follow, snapshot
+from autoresearch.driving.places import Place, Snapshot, snapshot
 from autoresearch.errors import AutoresearchError, SetupError
 from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger
@@ -315,10 +315,12 @@ class Jobs:
         reply = replies.decided(history, n, task, job=request.id, where=where)
         if not where.entered:
             return reply
+        from autoresearch.driving import trees
+
         try:
             place = Place(self._project, Path(str(told["folder"])), request.run, Path(str(told["tree"])))
             offer = history.agenda.offers[request.id]
-            words = follow(place, task, history, Snapshot(offer.parent, unpack(ledger.get(offer.content))))
+            words = trees.follow(place, task, history, Snapshot(offer.parent, unpack(ledger.get(offer.content))))
         except AutoresearchError as error:  # a tree that is gone, or never was one: the verdict is there all the same
             words = str(error)
         lines = (*reply.lines, words) if words else reply.lines

@@ -12,7 +12,7 @@ from autoresearch import git, lock
 from autoresearch.agenda import NOTED
 from autoresearch.brief import Nothing, Sources
 from autoresearch.cli.back import idea_lines, record_idea
-from autoresearch.driving import places
+from autoresearch.driving import places, trees
 from autoresearch.driving.briefs import brief_for
 from autoresearch.driving.jobs import Jobs
 from autoresearch.driving.places import Place
@@ -68,7 +68,7 @@ class Seat:
             return found
         with self._entering:
             if self._entered is None or not self._entered.folder.is_dir():
-                self._entered = places.enter(found.project, self._ensured(found), load(found.project.folder))
+                self._entered = trees.enter(found.project, self._ensured(found), load(found.project.folder))
             return self._entered
 
     def _ensured(self, found: Place) -> str:
