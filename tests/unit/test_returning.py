@@ -19,7 +19,7 @@ from autoresearch.contracts import Settings, Situation
 from autoresearch.errands import order
 from autoresearch.errors import SetupError
 from autoresearch.history import History
-from autoresearch.ledger import MemoryLedger, views
+from autoresearch.ledger import MemoryLedger
 from autoresearch.records import Compare, Done, Event, Gain, Measure, Reach
 from autoresearch.report import headline, result_lines
 from autoresearch.testing.ledgers import experiment, start
@@ -233,13 +233,6 @@ def test_order_that_makes_no_sense_is_refused_with_what_was_expected(kind: str, 
 def test_order_that_stands_already_is_not_recorded_twice() -> None:
     assert order(history_of(note("revive", experiment=2)), "revive", {"experiment": 2})[0] is None
     assert order(history_of(note("reject", experiment=1)), "reject", {"experiment": 1})[0] is None
-
-
-def test_tables_of_an_earlier_version_are_still_read() -> None:
-    e = history_of().experiments[1]
-    row = json.loads(views.dump(e))
-    row[13], row[-2:] = row[13][:3], []
-    assert views._parse(1, json.dumps(row)) == e
 
 
 # -- the machine -------------------------------------------------------------------------------------------------------
