@@ -16,9 +16,13 @@ from autoresearch.errors import DiskFault
 from autoresearch.git import Entry
 from autoresearch.workspace.tree import WorkTree, remove
 
+_RARELY = 20.0  # times as long between two looks as one takes
+
 
 class LayeredTree(WorkTree):
     """Used like a WorkTree; only jobs that mount the layer see the candidate."""
+
+    _looked_at = _look_s = 0.0  # when the base was looked at last, and how long that took
 
     @property
     def upper(self) -> Path:
@@ -32,11 +36,20 @@ class LayeredTree(WorkTree):
         """What ran could write to the layer alone, and that goes with the next candidate."""
 
     def look_again(self) -> None:
-        """No job could write the base; whoever has our rights could, and then it is laid out anew."""
+        """No job could write the base; whoever has our rights could, and then it is laid out anew.
+
+        In a large tree it takes as long as a short evaluation: at most a twentieth of the time goes into it, as whoever writes
+        there in between could as well write during the evaluation.
+        """
+        began = time.monotonic()
+        if began - self._looked_at < _RARELY * self._look_s:
+            return
         try:
             self.built = self.built and self.stands() and dict(self._walk()) == self._reference
         except OSError:
             self.built = False
+        self._looked_at = time.monotonic()
+        self._look_s = self._looked_at - began
 
     def apply(self, overlay: Mapping[str, Entry | None]) -> None:
         """Make a fresh layer that shows `overlay` on the base.
