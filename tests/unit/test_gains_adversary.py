@@ -69,7 +69,7 @@ def test_what_runs_ahead_leaves_evaluations_for_the_decision_on_a_gain(rule: str
 
     propose = steps(5.0, *(-9.0,) * 60)
     result = play(noisy, propose, experiments=60, evaluations=20, workers=4, acceptance=rule)
-    assert result.history[1].kept
+    assert [trial.state[1] for trial in result.history if trial.kept and trial.n] == [1]  # threads ask in any order
     assert result.validated is not None
 
 
