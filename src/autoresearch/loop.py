@@ -13,18 +13,18 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from autoresearch import errands, guards, preflight
-from autoresearch.admission import Admission
+from autoresearch import errands, preflight
 from autoresearch.asking import Asking, Ticket
 from autoresearch.baseline import Baseline
 from autoresearch.bench import Bench, fault_ending
 from autoresearch.books import Books, Ended, Options, Parts, Watch
 from autoresearch.budget import Budget, Ending
 from autoresearch.comeback import Comeback
-from autoresearch.drafting import Drafting, refusal
+from autoresearch.deciding import Deciding
+from autoresearch.drafting import Drafting
 from autoresearch.errors import DiskFault, Exhausted, RunnerLost, SetupError, as_fault, ungroup
 from autoresearch.offers import Offers
-from autoresearch.records import LEAVE, PROBE, TRY, Event, Experiment, Gain, Kind, Measure, Plan, Request, Step, Verdict
+from autoresearch.records import LEAVE, PROBE, TRY, Event, Gain, Measure, Plan, Request
 from autoresearch.text import one_line
 from autoresearch.upkeep import Upkeep
 
@@ -46,11 +46,11 @@ class Loop:
         self.books = Books(parts, options, budget, watch)
         self.bench = Bench(self.books)
         self.upkeep = Upkeep(self.books, self.bench)
-        self.admission = Admission(self.books, self.bench)
         self.comeback = Comeback(self.books, self.bench)
         self.baseline = Baseline(self.books, self.bench)
         self.parts, self.options, self.history = parts, options, self.books.history
         self.asking, self.drafting = Asking(self.books, self.bench), Drafting(self.books)
+        self.deciding = Deciding(self.books, self.bench, self.drafting)
         self.offers = Offers(self.books, self.bench)
         self._tickets: dict[int, Ticket] = {}
         self._probing: set[int] = set()  # requests
@@ -360,61 +360,12 @@ class Loop:
     # -- deciding: one at a time, in order --------------------------------------------------------------------------
 
     async def _decide(self, n: int) -> None:
-        verdict = await self._verdict(n)
+        verdict = await self.deciding.verdict(n)
         body = {"verdict": verdict.kind.value, "reason": verdict.reason, "words": one_line(verdict.words, 500)}
         value = {} if verdict.value is None else {"value": verdict.value}
         decided = self.books.append(Event("decided", n, body | value), durable=True)
         if verdict.kept:
             self.upkeep.advance(n, decided)
-
-    async def _verdict(self, n: int) -> Verdict:
-        e = self.books.experiment(n)
-        if e.failure is not None:
-            return Verdict(Kind.INVALID, *e.failure)
-        if n in self.drafting.refused:
-            return refusal(self.drafting.refused[n])
-        cleared = False
-        while True:
-            step = self.parts.acceptance.next(self.books.situation("experiment", n))
-            hopeless = isinstance(step, Verdict) and not step.kept
-            if not hopeless and self.books.experiment(n).own:
-                if self._stale(n):
-                    refused = self.drafting.rebase(n)
-                    if refused is not None:
-                        return refused
-                    continue
-                failed = self._guarded(n, step) or (None if cleared else await self._clear(n))
-                if failed is not None:
-                    return failed
-                cleared = True
-            if isinstance(step, Verdict):
-                return await self.admission.admit(n, step) if step.kept else step
-            assert isinstance(step, Measure), f"acceptance gave {step} for an experiment"
-            await self.bench.measure(n, step)
-
-    def _stale(self, n: int) -> bool:
-        e = self.books.experiment(n)
-        return not e.restarts and e.stands_on != self.history.incumbent.n
-
-    def _guarded(self, n: int, step: Step) -> Verdict | None:
-        """The verdict if a guard is broken: by the first run before anything follows it, by all runs before a keep."""
-        e = self.books.experiment(n)
-        broken = self._broken_guard(e, strict=isinstance(step, Verdict))
-        value = step.value if isinstance(step, Verdict) else e.own[-1].values.get(self.options.settings.metric)
-        return Verdict(Kind.DISCARD, "guard", broken, value) if broken else None
-
-    async def _clear(self, n: int) -> Verdict | None:
-        """The checks that every keep has to pass; the verdict if one fails."""
-        value = self.books.experiment(n).own[-1].values.get(self.options.settings.metric)
-        for check in self.options.checks:
-            if check.every == 1 and (words := await self.bench.check(n, check, self.books.candidate(n))):
-                if n in self.bench.tampered:
-                    return Verdict(Kind.INVALID, "tampering", words)
-                return Verdict(Kind.DISCARD, "check", words, value)
-        return None
-
-    def _broken_guard(self, e: Experiment, *, strict: bool) -> str:
-        return guards.first_broken(self.options.guards, e, self.books.experiment(0), strict=strict)
 
     def _forget(self, n: int) -> None:
         self._ready.pop(n, None)
@@ -439,26 +390,12 @@ class Loop:
             if self.options.serves and ending.code:
                 self.offers.withdraw()
             if self._ends_for_all:
-                self._note_late()
+                self.offers.note_late()
             self.books.append(Event("run_stopped", None, body | spent | validated), durable=True)
-            self._tell(ending)
+            if self._ends_for_all or (self.options.serves and ending.code):
+                self.offers.tell(ending)
         except DiskFault:
             pass  # the disk is what ended it; the ledger is consistent without this line
-
-    def _note_late(self) -> None:
-        """Take down what came while the run was being stopped: it is answered that it stays."""
-        for request in self.parts.ledger.requests(self.options.run):
-            if request.kind == TRY and request.id not in self.history.agenda.offers:
-                self.offers.note(request)
-
-    def _tell(self, ending: Ending) -> None:
-        """Answer who still waits, where no other process could do better: a person stopped the run, or it cannot go on."""
-        if not self._ends_for_all and not (self.options.serves and ending.code):
-            return
-        for request in self.parts.ledger.requests(self.options.run):
-            if request.kind in (TRY, PROBE):
-                stays = request.id in self.history.agenda.offers
-                self.offers.refuse(request.id, ending.words, **({"stopped": True} if stays else {}))
 
     async def _hear_requests(self) -> None:
         """Answer other processes between two steps."""

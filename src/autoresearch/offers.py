@@ -18,7 +18,7 @@ from autoresearch.books import Books
 from autoresearch.budget import Ending
 from autoresearch.contracts import Draft
 from autoresearch.errors import AutoresearchError, LedgerError, SetupError
-from autoresearch.records import LARGEST, TRY, Edits, Event, Experiment, Proposal, Request
+from autoresearch.records import LARGEST, PROBE, TRY, Edits, Event, Experiment, Proposal, Request
 from autoresearch.text import describe, one_line
 from autoresearch.trials import Trials
 
@@ -163,6 +163,19 @@ class Offers:
         """Forget offers whose turn has not come: the run cannot go on as it is set up."""
         for offer in self._books.history.agenda.offered:
             self._books.note(None, "withdrawn", job=offer.job)
+
+    def note_late(self) -> None:
+        """Take down what came while the run was being stopped: it is answered that it stays."""
+        for request in self._books.parts.ledger.requests(self._books.options.run):
+            if request.kind == TRY and request.id not in self._books.history.agenda.offers:
+                self.note(request)
+
+    def tell(self, ending: Ending) -> None:
+        """Answer who still waits, where no other process could do better: a person stopped the run, or it cannot go on."""
+        for request in self._books.parts.ledger.requests(self._books.options.run):
+            if request.kind in (TRY, PROBE):
+                stays = request.id in self._books.history.agenda.offers
+                self.refuse(request.id, ending.words, **({"stopped": True} if stays else {}))
 
     # -- without a verdict ------------------------------------------------------------------------------------------
 

@@ -51,7 +51,19 @@ FACES = {
     "skill",
 }
 LOOP = {"loop", "books", "bench", "upkeep", "comeback", "errands", "budget", "slots", "guards", "prospects", "drafting"}
-LOOP |= {"admission", "plausible", "review", "gate", "trials", "waiting", "preflight", "asking", "baseline", "offers"}
+LOOP |= {
+    "admission",
+    "plausible",
+    "review",
+    "gate",
+    "trials",
+    "waiting",
+    "preflight",
+    "asking",
+    "baseline",
+    "offers",
+    "deciding",
+}
 SIBLINGS = {"strategies", "proposers", "acceptance", "runners", "workspace", "ledger"}
 TOOLS = {
     "detect",
