@@ -179,16 +179,16 @@ def plain(text: str) -> str:
     return " ".join(text.replace("`", "").replace("&lt;", "<").replace("&gt;", ">").split())
 
 
-@pytest.mark.parametrize("level", ["--project", "--user"])
 @pytest.mark.parametrize("program", MODELS)
-def test_model_hears_of_the_skill_until_it_is_removed(program: str, level: str, seat_of: Callable[..., Seat]) -> None:
+def test_model_hears_of_the_skill_until_it_is_removed(program: str, seat_of: Callable[..., Seat]) -> None:
     seat = seat_of(program)
     before = told(seat.ask())
     assert PROMPT in before
     assert plain(page.description()) not in plain(before)
-    seat.skill("install", "--for", program, level)
-    assert plain(page.description()) in plain(told(seat.ask()))
-    seat.skill("remove", level)
+    for level in ("--project", "--user"):
+        seat.skill("install", "--for", program, level)
+        assert plain(page.description()) in plain(told(seat.ask())), level
+        seat.skill("remove", level)
     assert plain(page.description()) not in plain(told(seat.ask()))
 
 
