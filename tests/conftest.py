@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import hypothesis
 import pytest
 
 from autoresearch.books import Parts
@@ -26,6 +27,9 @@ from autoresearch.project import Project
 from autoresearch.records import ChainedEvent
 from autoresearch.session import Session
 from autoresearch.testing import Patch, Scripted
+
+hypothesis.settings.register_profile("any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("any machine")  # a machine that is busy with something else makes no test fail
 
 EVALUATE = """\
 import json, os, pathlib

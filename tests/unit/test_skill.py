@@ -76,7 +76,8 @@ def test_file_of_somebody_else_is_not_ours() -> None:
 
 # -- a block in a file of the user's ------------------------------------------------------------------------------------
 
-FILES = st.binary(max_size=200) | st.text(alphabet="ab #\r\n<!->", max_size=60).map(str.encode)
+ANY = st.binary(max_size=200) | st.text(alphabet="ab #\r\n<!->", max_size=60).map(str.encode)
+FILES = ANY.filter(lambda content: b"autoresearch skill: begin" not in content)  # Hypothesis tries what stands in the source too
 
 
 @given(FILES)
