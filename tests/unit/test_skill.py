@@ -77,7 +77,7 @@ def test_file_of_somebody_else_is_not_ours() -> None:
 # -- a block in a file of the user's ------------------------------------------------------------------------------------
 
 ANY = st.binary(max_size=200) | st.text(alphabet="ab #\r\n<!->", max_size=60).map(str.encode)
-FILES = ANY.filter(lambda content: b"autoresearch skill: begin" not in content)  # Hypothesis tries what stands in the source too
+FILES = ANY.filter(lambda content: b"autoresearch skill: begin" not in content)  # Hypothesis tries words of the source
 
 
 @given(FILES)
