@@ -5,7 +5,7 @@ Folded from few events (notes, roll-backs, starts and stops of sessions), in the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -178,67 +178,8 @@ class Agenda:
             self._take_note(body)
 
     def _take_note(self, body: Mapping[str, Any]) -> None:
-        match body.get("what"):
-            case "machine":
-                self.machine = Machine(body["id"], body["facts"])
-                self.versions, self.load = body.get("versions", {}), body.get("load", 0.0)
-                self.detached, self.due = body.get("detached", False), tuple(body.get("due", ()))
-            case "remeasure":
-                self.remeasuring = True
-            case "fresh":
-                self.due = ()
-            case "refreshed":
-                self.bars[body["experiment"]] = body["value"]
-                self.due, self.remeasuring = (), False
-                again = Refresh(body.get("after", 0), body["experiment"], body.get("count", 0), body.get("anew", False))
-                self.refreshes.append(again)
-            case "idea":
-                self.ideas.append(Idea(len(self.ideas) + 1, body["text"]))
-            case "idea_done":
-                k = body["idea"] - 1
-                self.ideas[k] = replace(self.ideas[k], done=True)
-            case "revive":
-                self.wanted.append(body["experiment"])
-            case "reject":
-                self.rejected.append(body["experiment"])
-            case "approve":
-                self.approved.update(body["experiments"])
-                self.wanted += body["again"]
-            case "dismiss":
-                self.dismissed.add(body["experiment"])
-            case "not_rejected":
-                self.rejected.remove(body["experiment"])
-            case "validate":
-                self.comparison, self.failed = Comparison(body["of"], body["pairs"], body["first"]), ""
-            case "not_validated":
-                self.failed = body["words"]
-            case "drift":
-                self.drifts = True
-            case "sets":
-                self.queries, self.held_out = body["queries"], body["held_out"]
-            case "trust":
-                self.trust = Trust(**{key: value for key, value in body.items() if key != "what"})
-            case "wall":
-                self.wall = Wall(body.get("cost_usd"), body.get("tokens"))
-            case "waiting":
-                until = Wait(body["until"], body["since"], body["tries"], body.get("told", False), body["words"])
-                self.waits[body["proposer"]] = until
-            case "back":
-                self.waits.pop(body["proposer"], None)
-                self.unfit.clear()
-            case "offered":
-                offer = Offer(**{key: value for key, value in body.items() if key != "what"})
-                self.offers[offer.job] = offer
-            case "withdrawn":
-                self.offers.pop(body["job"], None)
-            case "unfit":
-                self.unfit.add(body["proposer"])
-            case "texts":
-                self.texts = {key: value for key, value in body.items() if key not in ("what", "task")}
-            case "imported":
-                self.imported = True
-            case "method":
-                self.method = Method(**{key: value for key, value in body.items() if key != "what"})
+        if (take := _NOTES.get(body.get("what", ""))) is not None:
+            take(self, body)
 
     def revived(self, origin: int) -> None:
         """An experiment with that candidate was proposed."""
@@ -257,3 +198,146 @@ class Agenda:
 
     def open_ideas(self) -> Iterable[Idea]:
         return (idea for idea in self.ideas if not idea.done)
+
+
+def _machine(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.machine = Machine(body["id"], body["facts"])
+    agenda.versions, agenda.load = body.get("versions", {}), body.get("load", 0.0)
+    agenda.detached, agenda.due = body.get("detached", False), tuple(body.get("due", ()))
+
+
+def _remeasure(agenda: Agenda, _: Mapping[str, Any]) -> None:
+    agenda.remeasuring = True
+
+
+def _fresh(agenda: Agenda, _: Mapping[str, Any]) -> None:
+    agenda.due = ()
+
+
+def _refreshed(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.bars[body["experiment"]] = body["value"]
+    agenda.due, agenda.remeasuring = (), False
+    again = Refresh(body.get("after", 0), body["experiment"], body.get("count", 0), body.get("anew", False))
+    agenda.refreshes.append(again)
+
+
+def _drift(agenda: Agenda, _: Mapping[str, Any]) -> None:
+    agenda.drifts = True
+
+
+def _idea(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.ideas.append(Idea(len(agenda.ideas) + 1, body["text"]))
+
+
+def _idea_done(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    k = body["idea"] - 1
+    agenda.ideas[k] = replace(agenda.ideas[k], done=True)
+
+
+def _revive(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.wanted.append(body["experiment"])
+
+
+def _reject(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.rejected.append(body["experiment"])
+
+
+def _not_rejected(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.rejected.remove(body["experiment"])
+
+
+def _approve(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.approved.update(body["experiments"])
+    agenda.wanted += body["again"]
+
+
+def _dismiss(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.dismissed.add(body["experiment"])
+
+
+def _validate(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.comparison, agenda.failed = Comparison(body["of"], body["pairs"], body["first"]), ""
+
+
+def _not_validated(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.failed = body["words"]
+
+
+def _sets(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.queries, agenda.held_out = body["queries"], body["held_out"]
+
+
+def _trust(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.trust = Trust(**_without(body, "what"))
+
+
+def _method(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.method = Method(**_without(body, "what"))
+
+
+def _texts(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.texts = _without(body, "what", "task")
+
+
+def _wall(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.wall = Wall(body.get("cost_usd"), body.get("tokens"))
+
+
+def _waiting(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    until = Wait(body["until"], body["since"], body["tries"], body.get("told", False), body["words"])
+    agenda.waits[body["proposer"]] = until
+
+
+def _back(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.waits.pop(body["proposer"], None)
+    agenda.unfit.clear()
+
+
+def _unfit(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.unfit.add(body["proposer"])
+
+
+def _offered(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    offer = Offer(**_without(body, "what"))
+    agenda.offers[offer.job] = offer
+
+
+def _withdrawn(agenda: Agenda, body: Mapping[str, Any]) -> None:
+    agenda.offers.pop(body["job"], None)
+
+
+def _imported(agenda: Agenda, _: Mapping[str, Any]) -> None:
+    agenda.imported = True
+
+
+def _without(body: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in keys}
+
+
+_NOTES: Mapping[str, Callable[[Agenda, Mapping[str, Any]], None]] = {
+    "machine": _machine,
+    "remeasure": _remeasure,
+    "fresh": _fresh,
+    "refreshed": _refreshed,
+    "drift": _drift,
+    "idea": _idea,
+    "idea_done": _idea_done,
+    "revive": _revive,
+    "reject": _reject,
+    "not_rejected": _not_rejected,
+    "approve": _approve,
+    "dismiss": _dismiss,
+    "validate": _validate,
+    "not_validated": _not_validated,
+    "sets": _sets,
+    "trust": _trust,
+    "method": _method,
+    "texts": _texts,
+    "wall": _wall,
+    "waiting": _waiting,
+    "back": _back,
+    "unfit": _unfit,
+    "offered": _offered,
+    "withdrawn": _withdrawn,
+    "imported": _imported,
+}

@@ -17,11 +17,11 @@ from autoresearch.briefing import Briefing, Words
 from autoresearch.contracts import Brief, Draft, Ledger, Proposer, Settings, Strategy
 from autoresearch.errors import Exhausted
 from autoresearch.exhibits import Files
-from autoresearch.git import Entry
 from autoresearch.guards import Bound
 from autoresearch.history import History
 from autoresearch.masking import Mask, mask_of
 from autoresearch.mutations import TWEAK, directions
+from autoresearch.objects import Repository
 from autoresearch.paths import ProjectPaths, project_key
 from autoresearch.process import Job, Supervisor, can_layer
 from autoresearch.process.confinement import OPEN, Confinement
@@ -38,6 +38,7 @@ from autoresearch.taskfile import Guard, Task
 from autoresearch.taskfile.schema import LOCK_FILES
 from autoresearch.taskfile.schema import Proposer as Table
 from autoresearch.taskfile.times import is_exclusive, is_time
+from autoresearch.trees import Entry
 from autoresearch.tripwires import Decoys, counts_reads, named_in, secret_at
 from autoresearch.walls import Walls, refuse_missing
 from autoresearch.workspace.evaluation import SetUp, TreeOptions
@@ -229,7 +230,7 @@ class Assembly:
         task = self.task
         if not any(names for _, names in private.tables(task)):
             return {}
-        repository = git.Repository(self.location.git_dir, cache / "scratch")
+        repository = Repository(self.location.git_dir, cache / "scratch")
         try:
             files = repository.files(repository.tree_of(self.run.base))
         finally:

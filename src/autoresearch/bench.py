@@ -11,7 +11,7 @@ from autoresearch.books import Books, CheckOrder, Ended
 from autoresearch.budget import Ending
 from autoresearch.contracts import Place
 from autoresearch.errors import DiskFault, RunnerLost
-from autoresearch.history import measured_body
+from autoresearch.folding import measured_body
 from autoresearch.records import Candidate, Event, Measure, Measurement, Order, Outcome, Readout, Which
 from autoresearch.slots import Slots
 from autoresearch.text import one_line, slug

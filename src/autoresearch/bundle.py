@@ -28,6 +28,7 @@ from autoresearch.errors import AutoresearchError, LedgerError, RepositoryError,
 from autoresearch.history import History
 from autoresearch.ledger import SqliteLedger, chain
 from autoresearch.lock import OwnerLock
+from autoresearch.objects import Repository
 from autoresearch.paths import RunPaths
 from autoresearch.project import Project, is_run_name
 from autoresearch.records import ChainedEvent, Event
@@ -122,7 +123,7 @@ def _refs(location: git.Location, history: History, scratch: Path) -> Path:
         RepositoryError: a commit is not in the repository any more.
     """
     own, target = scratch / "git", scratch / "refs.bundle"
-    repository = git.Repository(location.git_dir, scratch / "bodies")
+    repository = Repository(location.git_dir, scratch / "bodies")
     try:
         formats = ["--object-format=sha256"] if repository.sha256 else []
         git.run("init", "-q", "--bare", "--template=", *formats, str(own))
@@ -318,7 +319,7 @@ def _take_objects(location: git.Location, folder: Path, history: History, before
         SetupError: the names are taken, the branch is checked out, or objects are missing.
     """
     here, wanted, old = f"--git-dir={location.git_dir}", refs_of(history), refs_of(before) if before.run else {}
-    repository = git.Repository(location.git_dir, names.cache / "scratch")
+    repository = Repository(location.git_dir, names.cache / "scratch")
     try:
         standing = repository.refs(f"refs/autoresearch/{names.run}") | repository.refs(f"refs/heads/autoresearch/{names.run}")
         other = [name for name, commit in standing.items() if commit not in (wanted.get(name), old.get(name))]

@@ -19,6 +19,7 @@ from autoresearch.comeback import REFRESH_AFTER_S
 from autoresearch.contracts import Ledger
 from autoresearch.errors import RulerChanged, SetupError
 from autoresearch.history import History, gate_queries
+from autoresearch.objects import Repository
 from autoresearch.project import Project, is_run_name
 from autoresearch.records import RunRecord
 from autoresearch.scope import scope_of
@@ -187,16 +188,18 @@ class Choice:
     def _name_of_today(self, taken: set[str]) -> str:
         today = datetime.date.today()
         stem = f"{today:%b}{today.day}".lower()
-        branches = self._branches()
+        taken = taken | self._named()
         count, name = 1, stem
-        while name in taken or name in branches:
+        while name in taken:
             count += 1
             name = f"{stem}-{count}"
         return name
 
-    def _branches(self) -> set[str]:
-        refs = git.run(f"--git-dir={self.location.git_dir}", "for-each-ref", "--format=%(refname)", "refs/heads/autoresearch")
-        return {line.removeprefix("refs/heads/autoresearch/") for line in refs.decode().splitlines()}
+    def _named(self) -> set[str]:
+        """The runs that have a branch or candidates, of other work trees and projects of the repository too."""
+        spaces = ("refs/heads/autoresearch/", "refs/autoresearch/")
+        refs = git.run(f"--git-dir={self.location.git_dir}", "for-each-ref", "--format=%(refname)", *spaces).decode()
+        return {ref.split("autoresearch/", 1)[1].split("/")[0] for ref in refs.splitlines()}
 
     def _new_run(self, name: str, digest: str) -> RunRecord:
         task, wish = self.task, self.wish
@@ -228,7 +231,7 @@ class Choice:
     def _base(self) -> str:
         """The commit to start from; what is not committed is asked about."""
         scratch = self.project.paths.run("start").cache / "scratch"
-        repository = git.Repository(self.location.git_dir, scratch)
+        repository = Repository(self.location.git_dir, scratch)
         try:
             survey.refuse_unfit(self.location, repository)
             base = self._chosen(repository)
@@ -240,7 +243,7 @@ class Choice:
         finally:
             repository.close()
 
-    def _chosen(self, repository: git.Repository) -> str:
+    def _chosen(self, repository: Repository) -> str:
         if self.wish.start is not None:
             return self._from(repository, self.wish.start)
         # HEAD of the work tree the user is in, which need not be the one of the shared git folder
@@ -265,7 +268,7 @@ class Choice:
             raise SetupError("commit your changes, or start from the last commit with --from HEAD")
         return True
 
-    def _from(self, repository: git.Repository, start: str) -> str:
+    def _from(self, repository: Repository, start: str) -> str:
         name, _, number = start.partition(":")
         if any(r.run == name for r in self.ledger.runs()):
             history = self.ledger.history(name)

@@ -44,6 +44,16 @@ class RepositoryError(SetupError):
     """The git repository cannot be used as it is; the message names the remedy."""
 
 
+class GitKilled(RepositoryError):
+    """A git process that worked for us was killed: nothing is wrong with the repository, and whoever goes on may succeed."""
+
+    exit_code = 1
+
+
+class NameTaken(RepositoryError):
+    """A run of that name has refs in the repository, and is not this project's."""
+
+
 class UnknownName(SetupError):
     """A name that nothing goes by."""
 

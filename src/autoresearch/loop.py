@@ -22,7 +22,7 @@ from autoresearch.budget import Budget, Ending
 from autoresearch.comeback import Comeback
 from autoresearch.deciding import Deciding
 from autoresearch.drafting import Drafting
-from autoresearch.errors import DiskFault, Exhausted, RunnerLost, SetupError, as_fault, ungroup
+from autoresearch.errors import DiskFault, Exhausted, GitKilled, RunnerLost, SetupError, as_fault, ungroup
 from autoresearch.offers import Offers
 from autoresearch.records import LEAVE, PROBE, TRY, Event, Gain, Measure, Plan, Request
 from autoresearch.text import one_line
@@ -94,7 +94,8 @@ class Loop:
             if isinstance(cause, DiskFault | RunnerLost):
                 cause = Ended(fault_ending(cause))
             if not isinstance(cause, Ended):
-                self._close(Ending("error", one_line(str(cause)), 2), None)
+                reason = "killed" if isinstance(cause, GitKilled) else "error"
+                self._close(Ending(reason, one_line(str(cause)), 2), None)
                 raise cause from cause.__cause__
             self._ending = cause.ending
         assert self._ending is not None
@@ -386,13 +387,14 @@ class Loop:
         validated: dict[str, Any] = {}
         if gain is not None:
             validated = {"validated": asdict(gain), "validated_of": self.history.line[-1]}
+        gives_up = self.options.serves and ending.code and ending.reason != "killed"  # else whoever waits takes over
         try:
-            if self.options.serves and ending.code:
+            if gives_up:
                 self.offers.withdraw()
             if self._ends_for_all:
                 self.offers.note_late()
             self.books.append(Event("run_stopped", None, body | spent | validated), durable=True)
-            if self._ends_for_all or (self.options.serves and ending.code):
+            if self._ends_for_all or gives_up:
                 self.offers.tell(ending)
         except DiskFault:
             pass  # the disk is what ended it; the ledger is consistent without this line

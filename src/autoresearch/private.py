@@ -14,11 +14,11 @@ from pathlib import Path
 
 from autoresearch import git
 from autoresearch.errors import SetupError
-from autoresearch.git import Entry
 from autoresearch.records import Which
 from autoresearch.taskfile import FILE, Scope, Task
 from autoresearch.taskfile import ruler as ruler_of_file
 from autoresearch.taskfile.scope import is_pattern, matches
+from autoresearch.trees import Entry
 from autoresearch.workspace.sets import Pinned, Private
 
 _SUBMODULE = "160000"

@@ -58,11 +58,20 @@ class Project:
         Raises:
             SetupError: read-only, and there is none yet.
         """
-        if read_only and not self.has_ledger:
-            raise SetupError(f"no run in {self.folder} yet: start one with `autoresearch run`")
-        if not read_only:
+        if read_only:
+            self.refuse_none()
+        else:
             self.paths.make()
         return SqliteLedger(self.paths.ledger, read_only=read_only, heads=lambda run: self.paths.run(run).head)
+
+    def refuse_none(self) -> None:
+        """See that there is a ledger.
+
+        Raises:
+            SetupError: there is none yet, or none any more.
+        """
+        if not self.has_ledger:
+            raise SetupError(f"no run in {self.folder} yet: start one with `autoresearch run`")
 
     def pick(self, ledger: Ledger, name: str | None) -> RunRecord:
         """The run of that name, or the newest.

@@ -23,11 +23,12 @@ from autoresearch.briefing import Words, hashes
 from autoresearch.budget import Budget, Ending
 from autoresearch.checkup.connections import unreached
 from autoresearch.choice import Choice, Wish, budget_of, slots_of, with_proposer
-from autoresearch.errors import OwnedElsewhere, RepositoryError, SetupError, ungrouped
+from autoresearch.errors import NameTaken, OwnedElsewhere, RepositoryError, SetupError, ungrouped
 from autoresearch.forecast import Forecast
 from autoresearch.history import History
 from autoresearch.lock import OwnerLock
 from autoresearch.loop import Loop
+from autoresearch.objects import Repository
 from autoresearch.paths import RunPaths
 from autoresearch.plot import Plotter
 from autoresearch.process import Supervisor
@@ -44,6 +45,7 @@ from autoresearch.taskfile.times import is_exclusive, is_time
 from autoresearch.text import show_bytes
 from autoresearch.trust import note, trust_of
 from autoresearch.workspace import survey
+from autoresearch.workspace.claim import claim
 
 _LEAVES_WITHIN_S = 10.0
 _RAISE = {
@@ -78,8 +80,13 @@ class Session:
             proposers.known(table.kind)  # before anything is recorded
         self._words = Words(project.folder, self.task)
         self.location = project.location(wish.confirm)
-        self.notices: list[str] = []
         self.pictures = True
+        while not self._is_begun(project, wish):
+            pass  # another name: the one of the day was taken by another project of the repository meanwhile
+
+    def _is_begun(self, project: Project, wish: Wish) -> bool:
+        """Hold a run and record that it begins or goes on; False where its name was taken just now."""
+        self.notices: list[str] = []
         with ExitStack() as opened:
             self.ledger = project.ledger()
             opened.callback(self.ledger.close)
@@ -97,13 +104,14 @@ class Session:
             if self.is_new and any(r.run == self.run.run for r in self.ledger.runs()):
                 raise SetupError(f"run {self.run.run} exists already: another session started it meanwhile")
             self._settle_payers()
-            if self.is_new:
-                self._begin()
-            else:
+            if self.is_new and not self._begin():
+                return False
+            if not self.is_new:
                 self._record_restart()
             self._record_wall()
             self._take_over()
             self._opened = opened.pop_all()
+        return True
 
     def _not_the_tasks_own(self) -> list[str]:
         """That the proposer is this session's alone."""
@@ -241,17 +249,38 @@ class Session:
     def close(self) -> None:
         self._opened.close()
 
-    def _begin(self) -> None:
-        """Record the new run, unless somebody else has just begun one that this session would have gone on with.
+    def _begin(self) -> bool:
+        """Record the new run, unless another project of the repository has just taken its name.
 
         Raises:
-            SetupError: so it is.
+            SetupError: somebody has just begun a run that this session would have gone on with, or the name was wished for.
         """
         with nullcontext() if self.wish.serves else lock.alone(self.project.paths.starting):  # who starts a server holds it
             chosen = self.wish.name is not None or self.wish.new or self.wish.start is not None
             if not chosen and (other := self._choice.going_on()) is not None:
                 raise SetupError(f"run {other.run} was begun by another process meanwhile: autoresearch run goes on with it")
+            if not self._is_claimed():
+                return False
             self._record_start()
+        return True
+
+    def _is_claimed(self) -> bool:
+        """Take the run's names in the repository, before the ledger names them.
+
+        Raises:
+            NameTaken: the name was wished for, and another has it.
+        """
+        cache = self.project.paths.run(self.run.run).cache
+        repository = Repository(self.location.git_dir, cache / "scratch")
+        try:
+            claim(repository, self.run.run, self.run.base, cache)
+        except NameTaken:
+            if self.wish.name is not None:
+                raise
+            return False
+        finally:
+            repository.close()
+        return True
 
     def _record_start(self) -> None:
         run = self.run

@@ -169,6 +169,17 @@ def test_changes_go_on_from_what_was_kept_though_nothing_is_committed(seat: Seat
     assert [e.parents for e in seat.toy.history().experiments[1:]] == [(0,), (1,), (2,)]
 
 
+def test_file_whose_name_is_no_text_is_tried(seat: Seat) -> None:
+    seat.toy.write({"extra/\udcff.bin": b"1", "knob.txt": "9\n"})
+    seat.toy.moved()
+    assert seat.json("try", "-m", "another file")["verdict"] == "keep"
+    seat.toy.write({"extra/\udcff.bin": b"2", "knob.txt": "12\n"})
+    seat.toy.moved()
+    found = seat.json("try", "-m", "worse")
+    assert (found["verdict"], found["reason"]) == ("discard", "worse")
+    assert "extra/?.bin" in " ".join(found["undo"])
+
+
 def test_changed_evaluator_is_refused_by_name(seat: Seat) -> None:
     seat.edit("9")
     (seat.folder / "evaluate.py").write_text("print('score: 0')\n")
@@ -455,6 +466,75 @@ def test_starting_of_a_new_run_goes_on_when_whoever_asked_first_is_killed(seat: 
     ledger = seat.toy.project.ledger(read_only=True)
     assert len(ledger.runs()) == 1
     ledger.close()
+
+
+def test_owner_that_is_killed_as_it_begins_is_started_again(seat: Seat) -> None:
+    """Twice: once where it is to begin a run, once where it is to take one over."""
+    for job, text in ((1, "9"), (2, "8")):
+        seat.edit(text)
+        asked = seat.start("try", "-m", f"to {text}", "--json")
+        os.kill(beginning(asked), signal.SIGKILL)
+        out, err = asked.communicate(timeout=LIMIT_S)
+        assert asked.returncode == 0, out + err
+        assert (json.loads(out)["job"], json.loads(out)["verdict"]) == (job, "keep")
+        os.kill(seat.owner(), signal.SIGKILL)
+        until(lambda: not seat.owner())
+
+
+def test_owner_whose_git_was_killed_is_followed_by_one_that_gives_the_verdict(seat_of: Callable[..., Seat]) -> None:
+    seat = seat_of({"evaluate.py": SLOW})
+    seat.edit("9")
+    seat.call("try", "-m", "to 9")
+    before = seat.owner()
+    seat.edit("8")
+    asked = seat.start("try", "-m", "to 8", "--json")
+    seat.left(2)
+    for child in psutil.Process(before).children():
+        if child.name() == "git":
+            child.kill()
+    out, err = asked.communicate(timeout=LIMIT_S)
+    assert asked.returncode == 0, out + err
+    assert json.loads(out)["verdict"] == "keep"
+    assert seat.owner() != before
+
+
+def test_who_waits_is_told_that_the_records_were_moved_and_none_are_made_in_their_place(seat_of: Callable[..., Seat]) -> None:
+    seat = seat_of({"evaluate.py": SLOW})
+    seat.edit("9")
+    asked = seat.start("try", "-m", "to 9", "--json")
+    seat.left(1)
+    records, aside = seat.folder / ".autoresearch", seat.folder.parent / "aside"
+    os.kill(seat.owner(), signal.SIGKILL)
+    records.rename(aside)
+    out, err = asked.communicate(timeout=LIMIT_S)
+    assert (asked.returncode, records.exists()) == (2, False), out + err
+    assert "no run in" in err
+    assert "Traceback" not in err
+    aside.rename(records)
+    assert seat.json("wait", "1")["verdict"] == "keep"
+
+
+def beginning(asked: subprocess.Popen[str]) -> int:
+    """An owner that a process has started, as it imports what it needs."""
+    found: list[int] = []
+    while not found:
+        assert asked.poll() is None
+        children = [c for c in psutil.Process(asked.pid).children() if c.status() != psutil.STATUS_ZOMBIE]
+        found = [child.pid for child in children if "autoresearch.driving.serving" in child.cmdline()]
+    return found[0]
+
+
+def test_two_work_trees_of_a_repository_that_begin_in_the_same_moment_make_a_run_each(seat: Seat) -> None:
+    other = seat.folder.parent / "other"
+    seat.toy.git("worktree", "add", "-q", str(other), "-b", "other")
+    (other / "knob.txt").write_text("8\n")
+    seat.edit("9")
+    asked = [seat.start("try", "-m", "x", "--json", "-C", str(folder)) for folder in (seat.folder, other)]
+    found = answers(asked)
+    assert [body["verdict"] for body in found] == ["keep", "keep"]
+    assert found[0]["run"] != found[1]["run"]
+    for body, text in zip(found, ("9\n", "8\n"), strict=True):
+        assert seat.toy.git("show", f"autoresearch/{body['run']}:knob.txt") == text
 
 
 def test_run_and_try_that_begin_in_the_same_moment_make_one_run(seat_of: Callable[..., Seat]) -> None:

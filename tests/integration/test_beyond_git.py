@@ -480,6 +480,28 @@ def test_binary_of_a_compiler_follows_its_source(project: Callable[..., Toy]) ->
     assert values(toy) == [10, 9, 8, 12]
 
 
+UP_TO_DATE = f"""{READ}
+import subprocess
+for name in ('knob.txt', 'lock.txt'):
+    assert os.stat(name).st_mtime <= os.stat('out/made').st_mtime, name
+assert subprocess.run(['make', '-q']).returncode == 0, 'it is built again while it is measured'
+print('score:', value)
+"""
+
+
+def test_what_was_built_is_newer_than_its_sources_whenever_it_is_measured(project: Callable[..., Toy]) -> None:
+    """Else a command that calls make would build again in the time that is measured: of some candidates and not of others."""
+    makefile = "out/made: knob.txt lock.txt\n\tmkdir -p out && cat knob.txt lock.txt > out/made\n"
+    toy = project(UP_TO_DATE, 'build = "make -s"', files={"Makefile": makefile})
+    toy.run([knob(9), knob(8), knob(11), knob(12)], run="one")
+    assert values(toy) == [10, 9, 8, 11, 12]
+    argv = [sys.executable, "-m", "autoresearch", "validate", "one", "--pairs", "3"]
+    subprocess.run(argv, cwd=toy.folder, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    measured = [m for e in toy.history("one").experiments for m in e.measurements if m.phase == "final"]
+    assert len(measured) >= 6
+    assert all("score" in m.values for m in measured)
+
+
 # -- quick, time budget, clean-up --------------------------------------------------------------------------------------
 
 

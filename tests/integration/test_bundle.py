@@ -322,6 +322,7 @@ import os, signal, sys
 from pathlib import Path
 from autoresearch import bundle, git
 from autoresearch.ledger import SqliteLedger
+from autoresearch.objects import Repository
 from autoresearch.project import Project
 
 count = 0
@@ -339,7 +340,7 @@ def around(owner, name):
         return answer
     setattr(owner, name, wrapped)
 
-around(git.Repository, "update_refs")
+around(Repository, "update_refs")
 around(git, "run")
 around(SqliteLedger, "append")
 around(SqliteLedger, "put")

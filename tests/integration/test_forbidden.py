@@ -213,7 +213,7 @@ def test_frozen_file_is_not_replaced_by_a_folder_nor_a_folder_of_frozen_files_by
     assert desk.refusal({"bench": text()}).startswith(f"{prefix}bench/helper.py is frozen")
     assert "leads out of the tree" in desk.refusal({"assets/out/x.txt": text()})
     made = desk.freeze({"plain.py/x.txt": text(), "local": text()})
-    files = desk.workspace.repository.files(made.tree)
+    files = desk.workspace.base.repository.files(made.tree)
     assert f"{prefix}plain.py/x.txt" in files
     assert f"{prefix}local/random.py" not in files
 

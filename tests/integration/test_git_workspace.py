@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from tests.conftest import TASK, Toy
 
 from autoresearch import git as plumbing
 from autoresearch.choice import Wish
-from autoresearch.errors import Refused, RepositoryError
+from autoresearch.errors import NameTaken, Refused, RepositoryError
+from autoresearch.objects import Repository
 from autoresearch.records import Blob, Candidate, Edits, Proposal
 from autoresearch.taskfile import Scope
 from autoresearch.testing import Patch
+from autoresearch.workspace.claim import claim
 from autoresearch.workspace.evaluation import TreeOptions
 from autoresearch.workspace.repository import GitWorkspace
 
@@ -205,9 +208,30 @@ def test_candidates_of_a_run_whose_ledger_is_gone_are_not_taken_over(desk: Desk)
     assert refs(desk.toy, "refs") == before
 
 
+def test_name_that_two_take_in_the_same_moment_is_had_by_one(desk: Desk, tmp_path: Path) -> None:
+    """Many at once, as each looks first and takes then; none believes later that it was the one."""
+    caches = [tmp_path / str(i) for i in range(8)]
+
+    def take(cache: Path) -> bool:
+        cache.mkdir(exist_ok=True)
+        repository = Repository(desk.workspace.location.git_dir, cache / "scratch")
+        try:
+            claim(repository, "one", desk.base.commit, cache)
+        except NameTaken:
+            return False
+        finally:
+            repository.close()
+        return True
+
+    with ThreadPoolExecutor(len(caches)) as pool:
+        had = list(pool.map(take, caches))
+    assert had.count(True) == 1
+    assert [take(cache) for cache in caches] == had
+
+
 def test_refused_ref_is_told_in_gits_words(desk: Desk) -> None:
     with pytest.raises(RepositoryError, match="git update-ref failed: fatal: invalid ref format"):
-        desk.workspace.repository.update_refs({"refs/autoresearch/a..b/1": desk.base.commit})
+        desk.workspace.base.repository.update_refs({"refs/autoresearch/a..b/1": desk.base.commit})
 
 
 # -- after a kill ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +15,7 @@ from tests.conftest import TASK, Toy
 
 from autoresearch.choice import Wish
 from autoresearch.process import Supervisor, can_layer
+from autoresearch.process.layers import clear
 from autoresearch.testing import Patch
 
 HOSTILE = """\
@@ -42,7 +47,7 @@ def layers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     if not anyio.run(probe):
         pytest.skip("no overlay file systems in a namespace here: trees are scanned instead")
-    monkeypatch.setattr("autoresearch.workspace.repository._SMALL", 0)
+    monkeypatch.setattr("autoresearch.workspace.slots._SMALL", 0)
 
 
 def test_next_evaluation_sees_the_base_and_the_candidate_and_nothing_else(make_toy: Callable[..., Toy]) -> None:
@@ -53,6 +58,29 @@ def test_next_evaluation_sees_the_base_and_the_candidate_and_nothing_else(make_t
     assert [m.values["score"] for m in measured if m.phase != "final"] == [10, 10, 9, 8, 7, 6]
     assert [m.values["score"] for m in measured if m.phase == "final"] == [6]
     assert len({m.values["state"] for m in measured}) == 1
+
+
+def clear_what_a_mount_left(folder: Path, user: int) -> None:
+    """In this process, as another user where it is root's."""
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+    (folder / "probe" / "work" / "work" / "incompat" / "volatile").mkdir(parents=True)
+    (folder / "probe" / "work" / "work").chmod(0)
+    clear(folder / "probe")
+
+
+def test_an_ordinary_user_has_layers_in_the_second_session_too() -> None:
+    """Root may remove a folder that nobody can read; for others it would keep the next session from mounting."""
+    nobody = os.getuid() or 65534
+    code = "import pathlib, sys; from tests.integration.test_layers import clear_what_a_mount_left as run; "
+    code += f"run(pathlib.Path(sys.argv[1]), {nobody})"
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, nobody, -1)
+        env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        subprocess.run([sys.executable, "-B", "-c", code, folder], env=env, check=True)
+        assert os.listdir(folder) == []
 
 
 def test_candidate_may_add_change_and_delete(make_toy: Callable[..., Toy]) -> None:

@@ -20,9 +20,9 @@ KILL = """\
 import json, os, signal, sys
 from pathlib import Path
 import anyio
-from autoresearch import git
 from autoresearch.ledger import SqliteLedger
 from autoresearch.choice import Wish
+from autoresearch.objects import Repository
 from autoresearch.project import Project
 from autoresearch.session import Session
 
@@ -43,7 +43,7 @@ def around(owner, name):
     setattr(owner, name, wrapped)
 
 around(SqliteLedger, "append")
-around(git.Repository, "update_refs")
+around(Repository, "update_refs")
 with Session(Project(Path(sys.argv[1])), Wish(name="r", order=(sys.argv[2], json.loads(sys.argv[3])))) as session:
     session.pictures = False
     anyio.run(session.work, lambda what, details: None)

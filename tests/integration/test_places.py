@@ -19,8 +19,8 @@ from autoresearch.choice import Wish
 from autoresearch.driving import places, trees
 from autoresearch.driving.places import Snapshot
 from autoresearch.errors import SetupError
-from autoresearch.git import Repository
 from autoresearch.lock import owner
+from autoresearch.objects import Repository
 from autoresearch.project import Project
 from autoresearch.records import Blob
 from autoresearch.taskfile import load

@@ -17,7 +17,7 @@ from autoresearch.history import gate_queries
 from autoresearch.records import Kind
 from autoresearch.report import last_lines, standing_lines
 from autoresearch.testing import Patch
-from autoresearch.workspace.repository import GitWorkspace
+from autoresearch.workspace.slots import Slots
 
 Making = Callable[..., Toy]
 
@@ -398,7 +398,7 @@ assert [p.name for p in pathlib.Path("data").glob("*") if p.name not in ("gate.c
 def test_session_after_a_kill_behind_the_gate_finds_nothing_of_it(sets: Callable[..., Toy]) -> None:
     toy = sets(GATE, **{"score.py": "import pathlib\nassert not pathlib.Path('../left').exists()\n" + SCORE})
     with pytest.MonkeyPatch.context() as patched:  # as a kill leaves it
-        patched.setattr(GitWorkspace, "_forget_secrets", lambda workspace, slot: None)
+        patched.setattr(Slots, "_forget_secrets", lambda slots, slot: None)
         toy.run([patch(9)], wish=Wish(name="r", experiments=1))
     cache = toy.project.paths.run("r").cache
     assert (cache / "private-0").exists()

@@ -396,6 +396,22 @@ def test_killed_supervisor_takes_its_job_along_and_the_next_job_gets_another(pro
     with_supervisor(work)
 
 
+def test_supervisor_whose_death_is_noticed_by_whoever_asks_next_is_followed_by_another(project: Path) -> None:
+    """The socket of the old one is still listened to at that moment, and the new one may get its number."""
+
+    async def work(supervisor: Supervisor) -> None:
+        for code in (5, 6, 7):
+            await supervisor.start()
+            process = supervisor_process()
+            process.kill()
+            wait_for(lambda dead=process: dead.status() == psutil.STATUS_ZOMBIE)
+            with pytest.raises(RunnerLost, match="done again"):
+                await supervisor.run(shell(project, "exit 1"))
+            assert (await supervisor.run(shell(project, f"exit {code}"))).exit == code
+
+    with_supervisor(work)
+
+
 def test_supervisor_is_gone_when_its_context_ends(project: Path) -> None:
     found = []
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch.checkup.mend import Mend, apply, lines, literal, set_key, write
+from autoresearch.checkup.mend import Mend, apply, lines, literal, set_key, touches, write
 from autoresearch.errors import TaskError
 
 TASK = """\
@@ -111,6 +111,18 @@ def test_items_added_one_after_the_other_are_all_there(items: list[str]) -> None
 def test_lines_show_what_differs() -> None:
     edited = apply(TASK, [Mend("metric", "take", "last"), Mend("evaluate", "env", add="TOKEN")])
     assert lines(TASK, edited) == ['[evaluate] env = ["TOKEN"]', '[metric] take = "last"']
+
+
+def test_one_of_several_tables_is_changed_and_named() -> None:
+    text = f'{TASK}\n[[check]]\nname = "a"\ncommand = "x"\n\n[[check]]\ncommand = "x"  # mine\nname = "b"\n'
+    change = Mend("check[1]", "command", "y")
+    edited = apply(text, [change])
+    assert edited == text.replace('command = "x"  # mine', 'command = "y"  # mine')
+    assert lines(text, edited) == ['[[check]] b: command = "y"']
+    assert touches(edited, change, lines(text, edited)[0])
+    assert not touches(edited, Mend("check[0]", "command"), lines(text, edited)[0])
+    with pytest.raises(TaskError, match="cannot write command"):
+        apply('check = [{ name = "a", command = "x" }]\n', [Mend("check[0]", "command", "y")])
 
 
 def test_file_is_replaced_with_its_mode(tmp_path: Path) -> None:

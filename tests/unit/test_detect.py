@@ -103,6 +103,14 @@ SHAPES = [
         unit="s",
     ),
     Shape(
+        "functions for pytest, which they do not name",
+        {"app/__init__.py": "", "tests/test_app.py": "from app import x\n\n\ndef test_x(): assert x() == 1\n"},
+        "python -m pytest -q",
+        ("app/**",),
+        "wall_s",
+        unit="s",
+    ),
+    Shape(
         "npm run bench",
         {
             "package.json": json.dumps({"scripts": {"bench": "node bench/run.js", "test": "node --test"}}),

@@ -8,7 +8,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autoresearch.git import Entry, Repository, command, environment, object_id
+from autoresearch.git import command, environment
+from autoresearch.objects import Repository
+from autoresearch.trees import Entry, object_id
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be slow
 

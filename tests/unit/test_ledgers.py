@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +14,7 @@ import pytest
 
 from autoresearch.errors import LedgerError
 from autoresearch.history import History
-from autoresearch.ledger import MemoryLedger, SqliteLedger, views
+from autoresearch.ledger import MemoryLedger, SqliteLedger, is_made, views
 from autoresearch.ledger.sqlite import network_filesystem
 from autoresearch.records import Event
 from autoresearch.testing.ledgers import LedgerConformance, experiment, start
@@ -234,6 +236,24 @@ def execute(ledger: SqliteLedger, *statements: str) -> None:
         for statement in statements:
             db.execute(statement)
     db.close()
+
+
+_COME_AND_GO = "import sys, pathlib; from autoresearch.ledger import SqliteLedger as L; L(pathlib.Path(sys.argv[1])).close()"
+
+
+def test_who_looks_at_a_ledger_leaves_this_process_its_locks(tmp_path: Path) -> None:
+    """Else the next process that closes it takes itself for the last one, and deletes the log that this one writes."""
+    path = tmp_path / "ledger.db"
+    ledger = SqliteLedger(path)
+    for _ in range(3):
+        assert is_made(path)
+        SqliteLedger(path, read_only=True).close()
+        subprocess.run([sys.executable, "-c", _COME_AND_GO, str(path)], check=True)
+        job = ledger.request("r", "try", {})
+        other = SqliteLedger(path)
+        assert other.request_of(job) is not None
+        other.close()
+    ledger.close()
 
 
 class TestHead:

@@ -417,13 +417,22 @@ def test_a_duplicate_of_the_incumbent_is_left_where_it_is() -> None:
 def test_a_change_above_the_projects_folder_is_named_and_taken_back() -> None:
     where = Where(paths=("train.py", "../../top.txt"))
     found = one("invalid", "scope", "'../../top.txt' is no path inside the project", where=where)
-    assert "git restore ../../top.txt takes that back" in after(found)
+    assert "git restore ../../top.txt takes that back if you did it" in after(found)
 
 
 def test_scope_names_the_frozen_file_and_how_to_take_that_back() -> None:
     where = Where(paths=("evaluate.py", "train.py"))
     found = one("invalid", "scope", "evaluate.py is frozen: only train.py may change", where=where)
-    assert "git restore evaluate.py takes that back" in after(found)
+    assert "git restore evaluate.py takes that back if you did it, else ask whoever did to commit it; " in after(found)
+
+
+def test_a_frozen_file_is_in_no_command_that_undoes_a_change_as_it_may_be_the_users_own_work() -> None:
+    where = Where(paths=("evaluate.py", "train.py"))
+    found = one("invalid", "scope", "evaluate.py is frozen: only train.py may change", where=where)
+    assert found.body["undo"] == ["git restore train.py"]
+    frozen = "git restore evaluate.py undoes the change of what is frozen, if you made it"
+    assert found.lines[1].endswith(f"your files are as you left them; git restore train.py undoes the change; {frozen}")
+    assert one("invalid", "scope", "evaluate.py is frozen: …", where=Where(paths=("evaluate.py",))).body["undo"] == []
 
 
 def test_tampering_is_quarantined_without_a_word_of_how_it_was_found() -> None:

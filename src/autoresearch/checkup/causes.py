@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autoresearch.checkup import connections
@@ -19,6 +20,7 @@ from autoresearch.taskfile import Task
 Change = tuple[Mend, ...]
 """Mends that only make sense together."""
 
+_FEW = 20  # files of Git LFS that a line of the task file may name
 _CACHES = ("cache", "target", "build", "dist", "out", "node_modules/.cache", ".next", ".turbo", "tmp", "temp", "logs", "runs")
 _MISSING = re.compile(
     r"no such file|not found|enoent|does not exist|cannot open|can't open|unable to open|cannot find|could not find|missing|"
@@ -41,6 +43,7 @@ def hints(tried: Tried, task: Task, near: Surroundings) -> Iterator[Change]:
     for change in (
         *_written(tried, text, task, near),
         *_tools(text, task, near),
+        *_pointers(task, near),
         *_modules(text, task, near),
         *_programs(text, task, near),
         *_files(tried, text, task, near),
@@ -150,6 +153,20 @@ def _parts(text: str, task: Task, near: Surroundings) -> Iterator[Change]:
         if found in wanted and folder and not any(f"{folder}/".startswith(f"{part}/") for part in shown):
             because = f"the command looks for {found}, which lies in {folder}, outside [task] paths"
             yield (Mend("task", "paths", add=folder, because=because, kind="file"),)
+
+
+def _pointers(task: Task, near: Surroundings) -> Iterator[Change]:
+    """A set-up that puts the files which git holds as LFS pointers into each tree."""
+    if near.pointers and len(near.pointers) <= _FEW:
+        copies = fetch(near.pointers, near)
+        setup = f"{copies} && {task.evaluate.setup}" if task.evaluate.setup else copies
+        because = f"git holds {', '.join(near.pointers)} as a Git LFS pointer, and trees have what git holds"
+        yield (Mend("evaluate", "setup", setup, because=because, kind="file"),)
+
+
+def fetch(paths: Sequence[str], near: Surroundings) -> str:
+    """The command that copies files from the checkout into a tree."""
+    return " && ".join(shlex.join(["cp", str(near.project / path), path]) for path in paths)
 
 
 # -- modules and programs -------------------------------------------------------------------------------------------------

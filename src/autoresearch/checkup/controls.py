@@ -18,8 +18,9 @@ from autoresearch.books import method_notes
 from autoresearch.checkup.breakage import CODE, Breakage, ruined
 from autoresearch.checkup.measure import Say, Sealed
 from autoresearch.contracts import Situation
+from autoresearch.folding import measured_body
 from autoresearch.guards import broken
-from autoresearch.history import History, measured_body
+from autoresearch.history import History
 from autoresearch.ledger import MemoryLedger
 from autoresearch.noise import DETECTABLE
 from autoresearch.records import Event, Measure, Measurement, Outcome, Readout, Verdict

@@ -8,10 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoresearch import git, machine, private, proposers
+from autoresearch import machine, private, proposers
 from autoresearch.acceptance.single_run import seed_for
 from autoresearch.assembly import importable, proposing, slots_of
-from autoresearch.checkup import breakage, connections, controls, forecast, leaks, mend, reading, reuse, spread, unused
+from autoresearch.checkup import (
+    blind,
+    breakage,
+    causes,
+    connections,
+    controls,
+    forecast,
+    leaks,
+    mend,
+    reading,
+    reuse,
+    spread,
+    unused,
+)
 from autoresearch.checkup.breakage import Breakage
 from autoresearch.checkup.causes import Change, economies, makes_environment
 from autoresearch.checkup.findings import Findings, Line, Passed, bounds, problems_of
@@ -24,6 +37,7 @@ from autoresearch.checkup.walls import PATIENCE_S, Search, Walls
 from autoresearch.contracts import Settings
 from autoresearch.errors import SetupError
 from autoresearch.guards import doubt
+from autoresearch.objects import Repository
 from autoresearch.records import Outcome, Readout, Which
 from autoresearch.scope import scope_of
 from autoresearch.taskfile import Task
@@ -121,8 +135,10 @@ class Examination:
         measured, more, noticed, causes = await self._candidate(measured)
         measured, noticed = await self._walled_again(text, measured, noticed)
         changes = (*changes, *more)
+        measured, more, looked = await self._checks(measured, noticed)
+        changes = (*changes, *more)
         async with Sealed(self._subject, measured.text, self._supervisor) as sealed:
-            found = await self._rest(sealed, measured, noticed, causes)
+            found = await self._rest(sealed, measured, noticed, causes, looked)
         lines = _lines(text, measured.text, changes)
         if lines and self._wish.fix and noticed.ok:
             mend.write(self._subject.paths.project / "autoresearch.toml", measured.text)
@@ -241,6 +257,18 @@ class Examination:
             causes = () if noticed.ok else tuple(unused.find(sealed, list(noticed.files), self._near))
         return noticed, causes
 
+    async def _checks(self, measured: Measured, noticed: Breakage) -> tuple[Measured, tuple[Change, ...], list[blind.Looked]]:
+        """The checks on the unchanged code, with commands that run the candidate where theirs do not."""
+        async with Sealed(self._subject, measured.text, self._supervisor) as sealed:
+            looked = await blind.look(sealed, noticed.files if noticed.ok else (), self._near, self._say)
+        changes: list[Change] = []
+        for i, one in enumerate(looked):
+            text = self._changed(measured.text, (one.mend,)) if one.mend else None
+            if text is not None and one.mend and one.mended:
+                measured, looked[i] = replace(measured, text=text), blind.Looked(one.mended)
+                changes.append((one.mend,))
+        return measured, tuple(changes), looked
+
     async def _try(self, text: str) -> tuple[Measured | None, tuple[Change, ...]]:
         """The evaluations under another text, with what a build or a set-up in it needed further."""
         try:
@@ -265,9 +293,11 @@ class Examination:
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
-    async def _rest(self, sealed: Sealed, measured: Measured, noticed: Breakage, causes: Sequence[Cause]) -> Findings:
+    async def _rest(
+        self, sealed: Sealed, measured: Measured, noticed: Breakage, causes: Sequence[Cause], looked: Sequence[blind.Looked]
+    ) -> Findings:
         task, metric = sealed.task, sealed.task.metric
-        checks = [await self._check(sealed, i) for i in range(len(sealed.options.checks))]
+        checks = [one.passed for one in looked]
         quick = await self._quick(sealed) if task.evaluate.quick else None
         sets = [await self._set(sealed, which) for which, _ in private.tables(task)]
         leaked = leaks.find(sealed)
@@ -307,6 +337,7 @@ class Examination:
             problems=tuple(problems),
             warnings=(
                 *self._warnings(noticed, measured, task, sweep),
+                *(one.warning for one in looked if one.blind),
                 *controls.warnings(same, broken, metric.name),
                 *doubts,
                 *leaked.unsure,
@@ -327,6 +358,13 @@ class Examination:
         unsure = [b.file for b in noticed.broken if b.used is None]
         if unsure:
             found.append(f"breaking {', '.join(unsure)} changed nothing beyond the noise: it may not be used")
+        pointers = [path for path in self._near.pointers if path not in task.evaluate.setup]
+        if pointers:
+            more = f" and {len(pointers) - 5} more" if len(pointers) > 5 else ""
+            found.append(
+                f"{', '.join(pointers[:5])}{more} is a Git LFS pointer in the trees of evaluations, as git holds it: if they "
+                f"are to read the file, write setup = {mend.literal(causes.fetch(pointers[:1], self._near))}"
+            )
         peak_mb = max((t.readout.peak_mb or 0.0 for t in measured.tried), default=0.0) * slots_of(task)
         if peak_mb > machine.total_memory_mb():
             found.append(f"all slots together need {peak_mb:.0f} MB, more than there is: fewer slots ([run] evaluations)")
@@ -337,12 +375,6 @@ class Examination:
             )
         words = reading.warning(measured.tried[-1], task)
         return [*found, *([noticed.skipped] if noticed.skipped else []), *([words] if words else [])]
-
-    async def _check(self, sealed: Sealed, number: int) -> Passed:
-        check = sealed.options.checks[number]
-        self._say(f"check {check.name}, at most {show_seconds(check.timeout_s)}")
-        tried = await sealed.check(check)
-        return Passed(check.name, tried.ok, tried.readout.words, tried.readout.duration_s)
 
     async def _set(self, sealed: Sealed, which: Which) -> Passed:
         self._say(f"[{which}] command on the unchanged code")
@@ -376,7 +408,7 @@ class Examination:
 
 
 def _tree(subject: Subject) -> str:
-    repository = git.Repository(subject.location.git_dir, subject.cache / "scratch")
+    repository = Repository(subject.location.git_dir, subject.cache / "scratch")
     try:
         return repository.tree_of(subject.base)
     finally:
@@ -395,7 +427,7 @@ def _lines(before: str, after: str, changes: Sequence[Change]) -> tuple[Line, ..
     """The lines that differ, each with the reasons of the changes that touched it."""
     found = []
     for line in mend.lines(before, after):
-        mends = [m for change in changes for m in change if line.startswith(f"[{m.table}] {m.key} ")]
+        mends = [m for change in changes for m in change if mend.touches(after, m, line)]
         reasons = dict.fromkeys(m.because for m in mends)
         found.append(Line(line, "; ".join(r for r in reasons if r), next((m.kind for m in mends if m.kind), "")))
     return tuple(found)

@@ -14,6 +14,7 @@ from autoresearch.checkup.paid import Paid
 from autoresearch.checkup.spread import Greedy, Spread
 from autoresearch.guards import Bound, broken
 from autoresearch.records import Readout
+from autoresearch.text import slug
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,12 @@ def problems_of(
 ) -> list[str]:
     """What of the further conditions the baseline itself does not meet."""
     found = [f"the baseline itself breaks a guard: {g.broken}" for g in guards if g.broken]
-    found += [f"check {c.name} fails on the unchanged code: {c.words}" for c in checks if not c.passed]
+    logs = ".autoresearch/.check/logs"
+    found += [
+        f"check {c.name} fails on the unchanged code: {c.words}; see {logs}/check-{slug(c.name)}.log"
+        for c in checks
+        if not c.passed
+    ]
     found += [f"[{s.name}] command fails on the unchanged code: {s.words}" for s in sets if not s.passed]
     return found + ([f"the quick test fails on the unchanged code: {quick.words}"] if quick and not quick.passed else [])
 

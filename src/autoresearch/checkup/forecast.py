@@ -108,7 +108,7 @@ def knobs(sealed: Sealed) -> list[Knob]:
     for path, (mode, oid) in workspace.files.items():
         inside = path.removeprefix(prefix)
         if path.startswith(prefix) and inside in scope and inside.endswith((".py", ".json")) and mode.startswith("100"):
-            texts[inside] = workspace.repository.read(oid).decode("utf-8", "replace")
+            texts[inside] = workspace.base.repository.read(oid).decode("utf-8", "replace")
     try:
         return constants.find(texts)
     except RangeError:

@@ -102,9 +102,9 @@ def _private(sealed: Sealed) -> Iterator[tuple[str, bytes]]:
     workspace, prefix = sealed.workspace, sealed.subject.location.prefix
     sets = workspace.private.values()
     for path in sorted({path for private in sets for path in private.inside}):
-        entry = workspace.repository.find(workspace.base_tree, path)
+        entry = workspace.base.repository.find(workspace.base.tree, path)
         if entry is not None:
-            yield path.removeprefix(prefix), workspace.repository.read(entry[1])
+            yield path.removeprefix(prefix), workspace.base.repository.read(entry[1])
     for pinned in {pinned.place: pinned for private in sets for pinned in private.outside}.values():
         for file in files_below(pinned.place):
             if file.is_file() and not file.is_symlink():
@@ -125,7 +125,7 @@ def _reachable(sealed: Sealed, search: _Search) -> Iterator[tuple[str, bytes]]:
     workspace, task, project = sealed.workspace, sealed.task, sealed.subject.paths.project
     for path, (mode, oid) in workspace.files.items():
         if mode.startswith("100"):
-            content = workspace.read(oid)
+            content = workspace.base.objects.read(oid)
             if len(content) > LARGEST:
                 search.unsure.append(f"{path} is larger than 50 MB: not looked at")
             else:

@@ -158,7 +158,7 @@ class Sealed:
         except BaseException:
             self._shares.__exit__(None, None, None)
             raise
-        self.base = Candidate(0, self.workspace.base_tree, self.subject.base)
+        self.base = Candidate(0, self.workspace.base.tree, self.subject.base)
         return self
 
     async def __aexit__(
@@ -188,12 +188,12 @@ class Sealed:
         order = Order(0, seed, 1, label, "", self.subject.logs, timeout_s or self.timeout_s)
         return await self._run(candidate or self.base, order)
 
-    async def check(self, check: CheckOrder, candidate: Candidate | None = None) -> Tried:
+    async def check(self, check: CheckOrder, candidate: Candidate | None = None, *, label: str = "") -> Tried:
         """One of the task's checks on a candidate, the base if none is given, with its retries."""
         tried = Tried(Readout(Outcome.OK))
         for attempt in range(1, check.retries + 2):
-            label = f"check-{slug(check.name)}"
-            order = Order(0, 0, attempt, label, check.command, self.subject.logs, check.timeout_s, "check")
+            log = label or f"check-{slug(check.name)}"
+            order = Order(0, 0, attempt, log, check.command, self.subject.logs, check.timeout_s, "check")
             tried = await self._run(candidate or self.base, order)
             if tried.ok:
                 break
@@ -255,7 +255,7 @@ class Sealed:
 
     def candidate(self, edits: Mapping[str, Blob | None]) -> Candidate:
         """The base with some files changed (paths relative to the project): objects only, no ref names it."""
-        repository = self.workspace.repository
+        repository = self.workspace.base.repository
         changes = {
             self.subject.location.prefix + path: (blob.mode, repository.write("blob", blob.content)) if blob else None
             for path, blob in edits.items()

@@ -14,13 +14,14 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from autoresearch.errors import TaskError
 from autoresearch.taskfile import FILE
 
 Value = str | list[str]
 
+_ENTRY = re.compile(r"([\w-]+)\[(\d+)\]")
 _LEAST_ESCAPED = re.compile(r"[^'\n\x00-\x1f\x7f]*")
 
 
@@ -29,6 +30,7 @@ class Mend:
     """One change of the task file.
 
     Attributes:
+        table: its name; of `[[check]]` the entry's number as well, from 0: `check[0]`.
         value: what the key becomes; empty with `add` or `drop`, which put an item into a list or take it out.
         because: what was seen, for the owner.
         kind: which wall it opens, for the report.
@@ -66,13 +68,17 @@ def lines(before: str, after: str) -> list[str]:
     """The keys that differ between two texts of a task file, as they are to be written: `[evaluate] inputs = ["data"]`."""
     old, new = tomllib.loads(before.lstrip("\ufeff")), tomllib.loads(after.lstrip("\ufeff"))
     shown = []
-    for table in new:
-        if not isinstance(new[table], dict):
-            continue
-        known = old.get(table, {})
-        shown += [f"[{table}] {key} = {literal(value)}" for key, value in new[table].items() if known.get(key) != value]
-        shown += [f"[{table}] {key} taken out" for key in known if key not in new[table]]
+    for table in _tables(new):
+        now, known, place = _table(new, table), _table(old, table), _place(new, table)
+        shown += [f"{place} {key} = {literal(value)}" for key, value in now.items() if known.get(key) != value]
+        shown += [f"{place} {key} taken out" for key in known if key not in now]
     return shown
+
+
+def touches(text: str, change: Mend, line: str) -> bool:
+    """Whether a line of `lines` is that of a change of this text."""
+    place = _place(tomllib.loads(text.lstrip("\ufeff")), change.table)
+    return line.startswith(f"{place} {change.key} ")
 
 
 def literal(value: Any) -> str:
@@ -126,16 +132,41 @@ def write(path: Path, text: str) -> None:
 
 def _wanted(text: str, table: str, key: str, value: Value) -> dict[str, Any]:
     data = tomllib.loads(text.lstrip("\ufeff"))
-    if value:
+    if value and not _ENTRY.fullmatch(table):
         data.setdefault(table, {})[key] = value
-    elif table in data:
-        data[table].pop(key, None)
+    elif value:
+        _table(data, table)[key] = value
+    else:
+        _table(data, table).pop(key, None)
     return data
 
 
 def _present(text: str, table: str, key: str) -> Value | None:
-    found = tomllib.loads(text.lstrip("\ufeff")).get(table, {})
-    return found.get(key) if isinstance(found, dict) else None
+    return cast("Value | None", _table(tomllib.loads(text.lstrip("\ufeff")), table).get(key))
+
+
+def _tables(data: dict[str, Any]) -> list[str]:
+    """The names of all tables, each entry of several by its number."""
+    found = []
+    for name, value in data.items():
+        found += [name] if isinstance(value, dict) else []
+        found += [f"{name}[{i}]" for i, entry in enumerate(value) if isinstance(entry, dict)] if isinstance(value, list) else []
+    return found
+
+
+def _table(data: dict[str, Any], name: str) -> dict[str, Any]:
+    """A table, or an entry of several; empty where it is not there."""
+    entry = _ENTRY.fullmatch(name)
+    found = data.get(entry[1] if entry else name, {})
+    if entry:
+        found = found[int(entry[2])] if isinstance(found, list) and int(entry[2]) < len(found) else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _place(data: dict[str, Any], table: str) -> str:
+    """How a table is called before the owner: `[evaluate]`, `[[check]] tests:`."""
+    entry = _ENTRY.fullmatch(table)
+    return f"[[{entry[1]}]] {_table(data, table).get('name', entry[2])}:" if entry else f"[{table}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +194,7 @@ def _spelled(name: str) -> str:
 
 def _lines_of(text: str) -> list[tuple[str, int]]:
     """Each line that begins a header or a key: the table it stands in, and where it starts."""
+    counted: dict[str, int] = {}
     found, table, at = [], "", 1 if text.startswith("\ufeff") else 0
     while at < len(text):
         line = text[at : (text.find("\n", at) + 1) or len(text)]
@@ -171,7 +203,10 @@ def _lines_of(text: str) -> list[tuple[str, int]]:
         if header or several:
             match = header or several
             assert match is not None
-            table = match[1].strip("\"'") + ("[]" if several else "")
+            table = match[1].strip("\"'")
+            if several:
+                counted[table] = counted.get(table, -1) + 1
+                table = f"{table}[{counted[table]}]"
             found.append((f"[{table}]", at))
         elif (pair := re.match(r"[ \t]*[\w\"'.\- \t]+?[ \t]*=[ \t]*", line)) is not None:
             found.append((table, at))

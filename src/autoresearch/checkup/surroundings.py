@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from autoresearch import git
+from autoresearch.errors import RepositoryError
 from autoresearch.process.environment import argv
 from autoresearch.taskfile import Scope
 
@@ -28,6 +29,7 @@ _BUILDS: tuple[tuple[str, str], ...] = (
     ("go.mod", "go build ./..."),
     ("setup.py", "python setup.py build_ext --inplace"),
 )
+_LFS = "^version https://git-lfs.github.com/spec/"
 _DATABASES = (".db", ".sqlite", ".sqlite3", ".duckdb", ".mdb")
 
 
@@ -80,6 +82,15 @@ class Surroundings:
         return tuple(os.fsdecode(git.run("ls-files", "-z", ":/", cwd=self.project)).split("\0")[:-1])
 
     @cached_property
+    def pointers(self) -> tuple[str, ...]:
+        """Files that git holds as pointers of Git LFS and that are whole in the checkout, relative to the project's folder."""
+        try:
+            rows = git.run("grep", "-lzI", "--cached", "-e", _LFS, "--", ":/", cwd=self.project)
+        except RepositoryError:  # so git says that there are none
+            return ()
+        return tuple(path for path in os.fsdecode(rows).split("\0")[:-1] if _is_whole(self.project / path))
+
+    @cached_property
     def build(self) -> str:
         """The command that builds this kind of project, or ``."""
         package = self.project / "package.json"
@@ -114,6 +125,14 @@ def _others(project: Path, *flags: str) -> list[str]:
 def _counts(row: str) -> bool:
     parts = row.rstrip("/").split("/")
     return not any(part in _NEVER for part in parts) and row not in _OWN and not row.endswith((".pyc", "~", ".swp"))
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return not file.read(len(_LFS)).startswith(_LFS[1:].encode())
+    except OSError:
+        return False
 
 
 def is_database(path: Path) -> bool:

@@ -63,7 +63,7 @@ def _absolute_files(sealed: Sealed, near: Surroundings) -> Iterator[Cause]:
     for path, (mode, oid) in workspace.files.items():
         if not mode.startswith("100") or len(named) >= 20:
             continue
-        content = workspace.repository.read(oid)
+        content = workspace.base.repository.read(oid)
         place = next((p for p in _names_of(near.project) if p.encode() in content), None)
         if place is not None and b"\0" not in content and path.startswith(prefix):
             named[path.removeprefix(prefix)] = place
@@ -72,7 +72,7 @@ def _absolute_files(sealed: Sealed, near: Surroundings) -> Iterator[Cause]:
     if not named:
         return
     first = next(iter(named))
-    content = workspace.repository.read(workspace.files[prefix + first][1])
+    content = workspace.base.repository.read(workspace.files[prefix + first][1])
     line = content.split(named[first].encode())[0].count(b"\n") + 1
     yield Cause(
         f"{first}:{line} names the checkout by its absolute path {named[first]}: write it relative there, and commit",
@@ -95,20 +95,24 @@ def _relative(sealed: Sealed, named: dict[str, str], first: str) -> Change:
 
 def _installed(sealed: Sealed, files: list[str], near: Surroundings) -> Iterator[Cause]:
     evaluate = sealed.task.evaluate
+    for words, folder, folders in ahead(evaluate.command, files, near, evaluate.inputs):
+        changes: list[Change] = [(python_path(evaluate.command, first, words),) for first in folders]
+        if _is_input(folder, near, evaluate.inputs) and (near.project / "uv.lock").is_file() and shutil.which("uv"):
+            name = _is_input(folder, near, evaluate.inputs)
+            out = Mend("evaluate", "inputs", drop=name, because=words)
+            changes.append((out, Mend("evaluate", "setup", "uv sync --frozen", because=words, kind="setup")))
+        yield Cause(words, tuple(changes))
+
+
+def ahead(command: str, files: list[str], near: Surroundings, inputs: list[str]) -> Iterator[tuple[str, Path, list[str]]]:
+    """Installed code that goes before the candidate's: words, where it is installed, the tree's folders to put first."""
     seen: set[str] = set()
-    for python in interpreters(evaluate.command, near, evaluate.inputs):
+    for python in interpreters(command, near, inputs):
         for folder in site_folders(python):
             for words, inside in _leads(folder, near, files):
-                if words in seen:
-                    continue
-                seen.add(words)
-                folders = dict.fromkeys([inside, *(root for root, _ in _roots(files))])
-                changes: list[Change] = [(python_path(evaluate.command, first, words),) for first in folders]
-                if _is_input(folder, near, evaluate.inputs) and (near.project / "uv.lock").is_file() and shutil.which("uv"):
-                    name = _is_input(folder, near, evaluate.inputs)
-                    out = Mend("evaluate", "inputs", drop=name, because=words)
-                    changes.append((out, Mend("evaluate", "setup", "uv sync --frozen", because=words, kind="setup")))
-                yield Cause(words, tuple(changes))
+                if words not in seen:
+                    seen.add(words)
+                    yield words, folder, list(dict.fromkeys([inside, *(root for root, _ in _roots(files))]))
 
 
 def _is_input(folder: Path, near: Surroundings, inputs: list[str]) -> str:

@@ -23,6 +23,7 @@ from autoresearch.cli.start import confirmer
 from autoresearch.errors import ungrouped
 from autoresearch.lock import OwnerLock
 from autoresearch.noise import DETECTABLE
+from autoresearch.objects import Repository
 from autoresearch.private import ruler
 from autoresearch.project import Project
 from autoresearch.prospects import HOPELESS
@@ -79,7 +80,7 @@ def head(location: git.Location, scratch: Path, folder: Path) -> str:
     Raises:
         RepositoryError: there is none, or nothing can be built from it.
     """
-    repository = git.Repository(location.git_dir, scratch)
+    repository = Repository(location.git_dir, scratch)
     try:
         survey.refuse_unfit(location, repository)
     finally:

@@ -19,12 +19,6 @@ Background = Annotated[bool, typer.Option("--background", help="Answer with a jo
 AtMost = Annotated[str | None, typer.Option("--max", metavar="TIME", help="Wait no longer than this, as 45s.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Let all of them be commands of another application too."""
-    app.registered_commands += seat.registered_commands
-    app.registered_groups += seat.registered_groups
-
-
 @seat.command("try")
 def try_(
     message: Annotated[str, typer.Option("--message", "-m", help="What was changed and why; the first line is its title.")],

@@ -16,6 +16,7 @@ from autoresearch import git, machine
 from autoresearch.checkup.measure import RUN, Listener, Sealed, Subject, Tried
 from autoresearch.detect import Number
 from autoresearch.errors import ungrouped
+from autoresearch.objects import Repository
 from autoresearch.paths import ProjectPaths
 from autoresearch.process.environment import remove
 from autoresearch.scope import scope_of
@@ -91,7 +92,7 @@ def _base(folder: Path, task: Task, scratch: Path, ignored: tuple[str, ...]) -> 
     """The folder's files as they are now, as a commit: in its repository's objects, or in a repository of our own."""
     location = git.locate(folder)
     if location is not None:
-        repository = git.Repository(location.git_dir, scratch / "objects")
+        repository = Repository(location.git_dir, scratch / "objects")
         try:
             head = repository.resolve("HEAD")
             if head is not None:

@@ -16,6 +16,7 @@ _TRAIN = re.compile(r"(?:train|pretrain|finetune|fit)(?:_\w+)?\.py")
 _BENCH = re.compile(r"(?:bench\w*|\w+_bench(?:mark)?|perf\w*)\.py")
 _EVAL = re.compile(r"(?:eval\w*|measure\w*|score|metrics?)\.py")
 _NOT = re.compile(r"(?:test_.*|.*_test|conftest|setup|noxfile|__init__|__main__)\.py")
+_PYTEST = re.compile(r"^(?:async )?def test_|\bpytest\b", re.MULTILINE)  # unittest runs no functions
 _TEXTS = (".txt", ".sql", ".md", ".json", ".yaml", ".yml", ".toml", ".j2", ".jinja", ".tmpl")
 _DATA_NAMES = re.compile(r"question|example|data|corpus|valid|test|expected|reference|label|golden|program\.md|readme", re.I)
 
@@ -52,7 +53,7 @@ def _suites(files: Files, needs: Needs) -> Iterator[Guess]:
         command = f"{needs.python} -m pytest -q {shlex.quote(timed[0])} {flags}"
         number = Number("mean_s", "minimize", "s", file="bench.json", path="benchmarks[0].stats.mean")
         yield Guess(f"pytest-benchmark: {timed[0]}", 90, editable, (), command, number)
-    if tests and (has_pytest or any("pytest" in files.read(p) for p in tests[:5])):
+    if tests and (has_pytest or any(_PYTEST.search(files.read(p)) for p in tests[:5])):
         way = " -o pythonpath=src" if needs.python == "python" and files.like("src/*/__init__.py") else ""
         command = f"{needs.python} -m pytest -q{way}"
         yield Guess("speed of the test suite (pytest)", 20, editable, (), command, Number("wall_s", unit="s"))

@@ -160,7 +160,7 @@ def _scope(case: Case) -> str:
         path = path.removesuffix(_OUTSIDE).strip("'\"")
     how = ""
     if where is not None and not where.entered and path in where.paths and path not in where.new:
-        how = f"{undo.restore([path], where.source)} takes that back; "
+        how = f"{undo.restore([path], where.source)} takes that back if you did it, else ask whoever did to commit it; "
     return f"{how}offer the rest again; {_editable(case)}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autoresearch.driving import undo
@@ -10,6 +11,7 @@ from autoresearch.driving.figures import Figures
 from autoresearch.fenced import line
 from autoresearch.history import History
 from autoresearch.records import Experiment, Kind
+from autoresearch.scope import scope_of
 from autoresearch.taskfile import Task
 
 _DONE = {
@@ -137,7 +139,8 @@ def files(case: Case) -> str:
         return f"{first}; your files are as you left them and hold it, no commit is needed; {best}"
     if case.is_best_again:
         return f"{first}; your files are as you left them, and hold what experiment {case.best}, the incumbent, holds"
-    return "; ".join(filter(None, (first, "your files are as you left them", undo.words(where.paths, where.new, where.source))))
+    undone = undo.words(_own(case), where.new, where.source)
+    return "; ".join(filter(None, (first, "your files are as you left them", undone, _frozen(case, where))))
 
 
 def undoing(case: Case) -> tuple[str, ...]:
@@ -145,4 +148,20 @@ def undoing(case: Case) -> tuple[str, ...]:
     where = case.where
     if where is None or where.entered or case.stands or case.is_best_again:
         return ()
-    return undo.commands(where.paths, where.new, where.source)
+    return undo.commands(_own(case), where.new, where.source)
+
+
+def _frozen(case: Case, where: Where) -> str:
+    """`git restore evaluate.py undoes the change of what is frozen, if you made it`; `` where no such file was changed."""
+    frozen = [path for path in where.paths if path not in _own(case)]
+    if not frozen:
+        return ""
+    named = undo.restore(frozen, where.source) if len(frozen) <= undo.MOST_NAMED else f"git restore of {len(frozen)} files"
+    return f"{named} undoes the change of what is frozen, if you made it"
+
+
+def _own(case: Case) -> Sequence[str]:
+    """What was changed and may be: a frozen file may be the user's own work from before."""
+    assert case.where is not None
+    scope = scope_of(case.task)
+    return [path for path in case.where.paths if path in scope] if case.reason == "scope" else case.where.paths

@@ -30,6 +30,7 @@ POLL_S = 0.01
 _GONE_S = 0.3  # without an owner and without an answer: somebody has to take over
 _TELL_S = 1.0
 _BEGINS_WITHIN_S = 10.0
+_BEGINNINGS = 5  # of one that is killed before it holds the run
 _ATTEMPTS = 20  # to have an owner for one job, if each of them goes before it has answered
 
 _AGENTS = (
@@ -110,10 +111,13 @@ class Jobs:
             return name
         self._project.paths.make()
         with lock.alone(self._project.paths.starting) as fd:
-            name = self.known()  # somebody else may have started it meanwhile
-            if name is not None and lock.owner(self._project.paths.run(name).lock):
-                return name
-            started = serving.start(self._project.folder, name, new=self._new, held=fd)
+            for _ in range(_BEGINNINGS):
+                name = self.known()  # somebody else may have started it meanwhile
+                if name is not None and lock.owner(self._project.paths.run(name).lock):
+                    return name
+                started = serving.start(self._project.folder, name, new=self._new, held=fd)
+                if not started.killed:
+                    break
         if started.words:
             raise SetupError(started.words)
         self._run, self._new = started.run or self._of_another(), False
@@ -192,9 +196,10 @@ class Jobs:
         return ending if ending is not None and ending.status == "finished" else None
 
     def _where(self, found: Snapshot) -> dict[str, Any]:
-        """What a later answer has to know of the place."""
+        """What a later answer has to know of the place; a name that is no text has no place in a request."""
         tree = None if self._place.tree is None else str(self._place.tree)
-        body = {"folder": str(self._place.folder), "tree": tree, "paths": found.paths, "new": found.new}
+        paths, new = ([path.encode("utf-8", "replace").decode() for path in names] for names in (found.paths, found.new))
+        body = {"folder": str(self._place.folder), "tree": tree, "paths": paths, "new": new}
         return body | {"source": found.source, "notes": found.notes, "run": self._place.run}
 
     # -- waiting ----------------------------------------------------------------------------------------------------
@@ -212,7 +217,7 @@ class Jobs:
         answer = self._answer(request, until)
         task = self._task()
         with self._open() as ledger:
-            history = ledger.history(request.run)
+            history = self._history(ledger, request.run)
             offer = history.agenda.offers.get(job)
             n = offer.experiment if offer is not None else None
             if n is not None and history.experiments[n].decided:
@@ -256,7 +261,7 @@ class Jobs:
     def _made(self, run: str) -> int:
         """How many experiments are decided by now."""
         with self._open() as ledger:
-            return ledger.history(run).decided
+            return self._history(ledger, run).decided
 
     def _take_over(self, request: Request, attempts: int) -> None:
         """See to it that somebody works on the run; answers the request where that cannot be."""
@@ -264,7 +269,7 @@ class Jobs:
         with self._open() as ledger:
             if ledger.answered(request.id) is not None:
                 return
-            history = ledger.history(request.run)
+            history = self._history(ledger, request.run)
             noted = request.id in history.agenda.offers
             ending = None if noted else self._over(task, history)
             if ending is not None:
@@ -300,7 +305,7 @@ class Jobs:
         from autoresearch.driving import replies
 
         with self._open() as ledger:
-            history, is_probe = ledger.history(request.run), request.kind == PROBE
+            history, is_probe = self._history(ledger, request.run), request.kind == PROBE
             words = replies.running(history, self._task(), job=request.id, probe=is_probe).lines
         if words:
             self._say(words[0])
@@ -333,12 +338,29 @@ class Jobs:
 
     @contextmanager
     def _open(self) -> Iterator[SqliteLedger]:
-        """The ledger, opened as one that writes: a reader of a file at rest sees nothing of what an owner writes later."""
+        """The ledger, opened as one that writes: a reader of a file at rest sees nothing of what an owner writes later.
+
+        Raises:
+            SetupError: there is none, or none any more; none is made.
+        """
+        self._project.refuse_none()
         ledger = self._project.ledger()
         try:
             yield ledger
         finally:
             ledger.close()
+
+    def _history(self, ledger: SqliteLedger, run: str) -> History:
+        """What stands in the ledger of a run that was asked for something.
+
+        Raises:
+            SetupError: it does not stand there any more.
+        """
+        history = ledger.history(run)
+        if history.run is None:
+            at = self._project.paths.ledger
+            raise SetupError(f"run {run} is not in {at} any more: put back the one that was moved or deleted, or ask again")
+        return history
 
 
 def _packed(found: Snapshot) -> bytes:

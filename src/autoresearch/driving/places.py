@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.errors import SetupError
-from autoresearch.git import Location, Repository
+from autoresearch.git import Location
 from autoresearch.history import History
+from autoresearch.objects import Repository
 from autoresearch.paths import TreePaths
 from autoresearch.project import Project
 from autoresearch.records import Edits

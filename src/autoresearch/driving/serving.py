@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoresearch.errors import AutoresearchError, OwnedElsewhere
+from autoresearch.errors import AutoresearchError, GitKilled, OwnedElsewhere
 from autoresearch.records import PROBE, TRY
 
 if TYPE_CHECKING:
@@ -42,10 +43,12 @@ class Started:
     Attributes:
         run: the run that has an owner now, this one or another; `` where there is none.
         words: why there is none.
+        killed: it was killed before it could begin, or a process that worked for it was.
     """
 
     run: str
     words: str = ""
+    killed: bool = False
 
 
 def start(folder: Path, run: str | None, *, new: bool = False, held: int = -1) -> Started:
@@ -81,10 +84,12 @@ def start(folder: Path, run: str | None, *, new: bool = False, held: int = -1) -
         said = child.stdout.readline()
         try:
             body = json.loads(said)
-            return Started(str(body["run"]), str(body["words"]))
+            return Started(str(body["run"]), str(body["words"]), killed=bool(body.get("killed")))
         except (ValueError, TypeError, KeyError):
             rest = (said + child.stdout.read(20_000)).decode("utf-8", "replace").strip()
-            return Started("", f"the run's owner could not be started: {rest.splitlines()[-1] if rest else 'it said nothing'}")
+    if not rest and child.wait() == -signal.SIGKILL:
+        return Started("", "the run's owner could not be started: it was killed as it began", killed=True)
+    return Started("", f"the run's owner could not be started: {rest.splitlines()[-1] if rest else 'it said nothing'}")
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -122,7 +127,7 @@ def main(args: Sequence[str]) -> int:
         _say(found.run or "", "")
         return 0
     except AutoresearchError as error:
-        _say("", str(error))
+        _say("", str(error), killed=isinstance(error, GitKilled))
         return 2
 
 
@@ -174,8 +179,8 @@ def _is_asked(project: Project, run: str) -> bool:
     return record is not None and record.stop_reason == "idle" and any(r.kind in (TRY, PROBE) for r in waiting)
 
 
-def _say(run: str, words: str) -> None:
-    body: Mapping[str, Any] = {"run": run, "words": words}
+def _say(run: str, words: str, *, killed: bool = False) -> None:
+    body: Mapping[str, Any] = {"run": run, "words": words, "killed": killed}
     try:
         os.write(1, f"{json.dumps(body)}\n".encode())
     except BrokenPipeError:

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from autoresearch import private
 from autoresearch.driving.places import Place, Snapshot, apart_of, find, named
 from autoresearch.errors import SetupError
-from autoresearch.git import Location, Repository
+from autoresearch.git import Location
 from autoresearch.history import History
+from autoresearch.objects import Repository
 from autoresearch.paths import TreePaths
 from autoresearch.project import Project
 from autoresearch.scope import parts_of, scope_of

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from autoresearch.errors import LedgerError
-from autoresearch.history import advance, advance_run
+from autoresearch.folding import advance, advance_run
 from autoresearch.ledger import chain, remedies, views
 from autoresearch.ledger.heads import Head
 from autoresearch.records import ChainedEvent, Experiment, RunRecord

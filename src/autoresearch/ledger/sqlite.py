@@ -14,6 +14,7 @@ import os
 import re
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -87,6 +88,10 @@ _NETWORK = frozenset(
 )
 
 
+_OPENING = threading.Lock()
+"""While a thread opens a ledger to write, no other one of this process looks into the file past SQLite."""
+
+
 def network_filesystem(path: Path, mounts: str | None = None) -> bool:
     """Whether `path` lies on a network file system, where WAL's shared memory does not work."""
     if mounts is None:
@@ -154,11 +159,14 @@ class SqliteLedger:
             raise _translate(error, self.path) from error
 
     def _open(self) -> sqlite3.Connection:
-        uri = _to_read(self.path) if self._read_only else f"file:{_quote(self.path)}?mode=rwc"
-        db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
-        if not self._read_only:
+        if self._read_only:
+            return _connect(_to_read(self.path))
+        mode = "DELETE" if network_filesystem(self.path.parent) else "WAL"
+        with _OPENING:
+            db = _connect(f"file:{_quote(self.path)}?mode=rwc")
             os.chmod(self.path, 0o600)
-            db.execute(f"PRAGMA journal_mode={'DELETE' if network_filesystem(self.path.parent) else 'WAL'}")
+            db.execute(f"PRAGMA journal_mode={mode}")
+            db.execute("SELECT 1 FROM sqlite_master").fetchone()  # from here on there is a log
         return db
 
     def _prepare(self) -> None:
@@ -459,16 +467,27 @@ class SqliteLedger:
         self._db.close()
 
 
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
+
+
 def _to_read(path: Path) -> str:
     """How to open a ledger to read it: where nobody writes, -wal and -shm are not made, also where nothing can be made."""
     return f"file:{_quote(path)}?mode=ro" + ("&immutable=1" if _at_rest(path) else "")
 
 
 def _at_rest(path: Path) -> bool:
-    """Whether a ledger in WAL mode has no log: nobody has it open for writing."""
+    """Whether a ledger in WAL mode has no log: nobody has it open for writing.
+
+    The file itself is looked at last: to close it drops the locks that this process has on it through SQLite, and the next
+    process that closes the ledger would take itself for the last one and delete a log that is still written here.
+    """
     try:
-        with open(path, "rb") as file:
-            return file.read(20)[18:19] == b"\x02" and not os.path.exists(f"{path}-wal")
+        with _OPENING:
+            if os.path.exists(f"{path}-wal"):
+                return False
+            with open(path, "rb") as file:
+                return file.read(20)[18:19] == b"\x02" and not os.path.exists(f"{path}-wal")
     except OSError:
         return False
 

@@ -17,7 +17,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from autoresearch.errors import LedgerError
-from autoresearch.history import History, advance_run
+from autoresearch.folding import advance_run
+from autoresearch.history import History
 from autoresearch.ledger import chain, remedies
 from autoresearch.records import ChainedEvent, Experiment, Flag, Gain, Kind, Measurement, Outcome, RunRecord, Verdict
 

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -208,15 +209,22 @@ class Supervisor:
         data = struct.pack(">I", len(body)) + body
         with anyio.CancelScope(shield=True):  # half a request would spoil all that follow
             async with self._sending:
-                while data and self._socket is not None:
+                sock = self._socket
+                while data and sock is not None and self._socket is sock:
                     try:
-                        data = data[self._socket.send(data) :]
+                        data = data[sock.send(data) :]
                     except BlockingIOError:
-                        await anyio.wait_writable(self._socket)
+                        await anyio.wait_writable(sock)
                     except OSError:
-                        self._lost(self._socket)
+                        self._lost(sock)
 
     async def _listen(self, sock: socket.socket) -> None:
+        with sock:  # closed by nobody else: its number, given to another, would be waited on twice
+            await self._hear(sock)
+            self._lost(sock)
+
+    async def _hear(self, sock: socket.socket) -> None:
+        """Deliver answers until the other side is gone."""
         inbox = bytearray()
         try:
             while True:
@@ -235,7 +243,6 @@ class Supervisor:
                     del inbox[: 4 + size]
         except (OSError, ValueError):
             pass  # it is gone, or somebody writes in its place
-        self._lost(sock)
 
     def _deliver(self, answer: dict[str, Any]) -> None:
         waiting = self._waiting.get(answer.get("id", 0))
@@ -246,15 +253,17 @@ class Supervisor:
 
     def _lost(self, sock: socket.socket) -> None:
         """Wake everybody who waits for a supervisor that is gone."""
-        if self._socket is sock:
-            self._stop()
+        if self._socket is not sock:
+            return  # that was noticed before, and another one may be there by now
+        self._stop()
         for waiting in self._waiting.values():
             waiting.done.set()
         self._waiting.clear()
 
     def _stop(self) -> None:
         if self._socket is not None:
-            self._socket.close()
+            with suppress(OSError):  # the other side may be gone
+                self._socket.shutdown(socket.SHUT_RDWR)
             self._socket = None
         if self._process is not None:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -72,6 +73,19 @@ def nameable(*folders: Path) -> bool:
     return not any(c in str(folder) for folder in folders for c in ",:\\\"'")
 
 
+def clear(folder: Path) -> None:
+    """Remove a folder in which a layer was mounted, as far as it can be.
+
+    The kernel leaves a folder without any rights in `work`. If that stays, an overlay that was mounted as `volatile` is not
+    mounted there again.
+    """
+    for root, folders, _ in os.walk(folder):
+        for name in folders:
+            if not os.path.islink(inside := os.path.join(root, name)):
+                os.chmod(inside, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 async def can_layer(supervisor: Supervisor, folder: Path) -> bool:
     """Try a layer in a folder: read through it, write to it, and find what was written."""
     from autoresearch.process.children import Job
@@ -81,7 +95,7 @@ async def can_layer(supervisor: Supervisor, folder: Path) -> bool:
     await supervisor.start()
     if not supervisor.namespaces:
         return False
-    shutil.rmtree(folder, ignore_errors=True)  # what the probe of an earlier session removed would be missing here
+    clear(folder)  # what the probe of an earlier session removed would be missing here
     lower = folder / "lower"
     layer = Layer(lower, (lower,), folder / "upper", folder / "work")
     for part in (lower, layer.upper, layer.work):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from autoresearch.git import Repository
+from autoresearch.objects import Repository
 from autoresearch.scan.data import BYTES, ENDINGS
 from autoresearch.scan.patterns import is_manifest
 

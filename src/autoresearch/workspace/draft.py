@@ -13,10 +13,11 @@ import anyio
 
 from autoresearch import git
 from autoresearch.errors import DiskFault, Refused, RepositoryError
-from autoresearch.git import Entry, Repository
+from autoresearch.objects import Repository
 from autoresearch.records import Blob, Candidate, Edits
 from autoresearch.taskfile.scope import Scope
 from autoresearch.text import one_line
+from autoresearch.trees import Entry, object_id
 from autoresearch.tripwires import IN_TREE, Decoys, Trip
 from autoresearch.workspace.peek import peek
 from autoresearch.workspace.tree import WorkTree
@@ -240,7 +241,7 @@ class GitDraft:
             return Blob(path.read_bytes(), "100644")
 
     def _same(self, old: Entry, blob: Blob) -> bool:
-        return old == (blob.mode, git.object_id("blob", blob.content, sha256=self._repository.sha256))
+        return old == (blob.mode, object_id("blob", blob.content, sha256=self._repository.sha256))
 
     def _ignored(self, paths: list[str]) -> list[str]:
         """Which new files the project's own .gitignore files leave out."""

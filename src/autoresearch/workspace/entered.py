@@ -18,11 +18,11 @@ from typing import Any
 
 from autoresearch import git
 from autoresearch.errors import DiskFault, Refused, RepositoryError, SetupError, as_fault
-from autoresearch.git import Entry
 from autoresearch.paths import TreePaths
 from autoresearch.records import LARGEST, Blob, Edits
 from autoresearch.taskfile.scope import Scope
 from autoresearch.text import one_line
+from autoresearch.trees import Entry, object_id
 from autoresearch.workspace.draft import never
 from autoresearch.workspace.peek import peek
 from autoresearch.workspace.store import Store
@@ -347,7 +347,7 @@ def change(paths: TreePaths, laid: Laid, scope: Scope, *, prefix: str, apart: Se
     blobs: dict[str, Blob | None] = {}
     try:
         for path, blob in peek(paths.root, laid.known, unread, largest=LARGEST):
-            entry = None if blob is None else (blob.mode, git.object_id("blob", blob.content, sha256=sha256))
+            entry = None if blob is None else (blob.mode, object_id("blob", blob.content, sha256=sha256))
             if entry != (laid.files[path][0] if path in laid.files else None):
                 seen[path], blobs[path] = entry, blob
     except Refused as error:

@@ -12,24 +12,25 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch.contracts import Place
 from autoresearch.errors import DiskFault, SetupError
-from autoresearch.git import Entry
 from autoresearch.process import nameable
 from autoresearch.records import Bind, Layer
+from autoresearch.trees import Entry
 from autoresearch.workspace.layered import LayeredTree
-from autoresearch.workspace.tree import WorkTree, remove
+from autoresearch.workspace.tree import LAID, WorkTree, remove
 
 _KEPT_BUILDS = 6
 _REPLACED = "replaced.json"
 OWN_NAMES = frozenset(
     (
         *("tree", "upper", "work", "builds", "builds-copied", "copies", "cache-now", "cache-kept", "index"),
-        *("home", "tmp", "io", "net", "cleanup.json"),
+        *("home", "tmp", "io", "net", "cleanup.json", LAID),
     )
 )
 """What lies in a slot's folder: nothing from outside can be shown beside the tree under these names."""
@@ -96,7 +97,10 @@ class EvaluationSlot:
         self._builds = folder / ("builds" if layered else "builds-copied")  # neither can be shown as the other
         self._builds.mkdir(parents=True, exist_ok=True)
         self._drop_parts()
-        self.tree = kind(folder, git, files=files, points=self._points(), linked=not options.namespaces)
+        linked, steady = not options.namespaces, options.build and not options.copies  # copies may hold what was built before
+        self.tree = kind(folder, git, files=files, points=self._points(), linked=linked, steady=steady)
+        if not layered:
+            self._drop_undated()
         self._set_up_for: dict[str, Entry | None] | None = None
         self._is_ours: dict[str, bool] = {}
 
@@ -210,7 +214,7 @@ class EvaluationSlot:
         self.tree.close()
         kept = {self._builds.name, "cache-kept"}
         if self.layered:
-            kept |= {"tree", "index"}  # never written: what ran wrote to the layer
+            kept |= {"tree", "index", LAID}  # never written: what ran wrote to the layer
         else:
             self.tree.built, self._set_up_for = False, None
         try:
@@ -241,6 +245,8 @@ class EvaluationSlot:
             self._point_caches(pristine=pristine)
             for path, entry in private.items():
                 self._put_private(path, entry)
+            if self._options.build and made is None:
+                time.sleep(max(0.0, self.tree.newest - time.time()))  # else make builds again in the time that is measured
         except OSError as error:
             raise DiskFault(f"cannot lay out {self._folder}: {error.strerror}") from error
 
@@ -381,6 +387,12 @@ class EvaluationSlot:
         """Remove what a full disk or a kill left of a build that was being kept."""
         for name in _PARTS:
             remove(self._builds / name)
+
+    def _drop_undated(self) -> None:
+        """Remove the candidates' builds of earlier sessions: their sources, which are laid out anew, would be newer."""
+        for old in self._builds.iterdir():
+            if not old.name.startswith(("seed", self._base_tree)):
+                remove(old)
 
     def _content(self, build: Path) -> Path:
         return build if self.layered else build / "files"

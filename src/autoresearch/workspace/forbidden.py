@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from autoresearch.errors import Refused
-from autoresearch.git import Repository
+from autoresearch.objects import Repository
 from autoresearch.taskfile.scope import Scope, is_pattern, matches
 from autoresearch.text import one_line, show_bytes
 from autoresearch.workspace.names import Objection, canonical, objection_to

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from autoresearch.errors import DiskFault
-from autoresearch.git import Entry
+from autoresearch.trees import Entry
 from autoresearch.workspace.tree import WorkTree, remove
 
 _RARELY = 20.0  # times as long between two looks as one takes
@@ -61,6 +61,7 @@ class LayeredTree(WorkTree):
             if not self.built:
                 self.build()
                 self.adopt()
+            self._dates.clear()  # only what is built now is laid out: the layers of what was built hold their own sources
             for folder in (self.upper, self.work):
                 if os.path.lexists(folder):
                     remove(folder)
@@ -92,7 +93,7 @@ class LayeredTree(WorkTree):
             target.write_bytes(content)
             target.chmod(0o755 if mode == "100755" else 0o644)
         known = os.lstat(self.root / path).st_mtime if os.path.lexists(self.root / path) else 0.0
-        at = max(time.time(), known + 1.0, self._times.get(path, 0.0) + 1.0)
+        at = self._date(path, entry, max(known, self._times.get(path, 0.0)))
         os.utime(target, (at, at), follow_symlinks=False)
         self._times[path] = at
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from autoresearch.git import Repository
+from autoresearch.objects import Repository
 
 _PEEK = 8000  # bytes: what has a zero byte among so many first ones is binary, as for git
 

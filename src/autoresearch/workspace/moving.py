@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoresearch import git
 from autoresearch.errors import DiskFault, SetupError
-from autoresearch.git import Entry
 from autoresearch.paths import TreePaths
 from autoresearch.records import Blob
+from autoresearch.trees import Entry, object_id
 from autoresearch.workspace.entered import Laid, commit_of, is_inside, looks, set_aside, show, write_whole
 from autoresearch.workspace.snapshot import read
 from autoresearch.workspace.store import Store
@@ -154,7 +153,7 @@ class _Hands:
 
     def _now(self, path: str) -> Entry | None:
         blob = read(self._root, path)
-        return None if blob is None else (blob.mode, git.object_id("blob", blob.content, sha256=self._store.sha256))
+        return None if blob is None else (blob.mode, object_id("blob", blob.content, sha256=self._store.sha256))
 
     def _looks(self, path: str) -> Signature:
         try:

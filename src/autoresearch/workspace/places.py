@@ -9,9 +9,48 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoresearch.errors import RepositoryError
-from autoresearch.git import Repository
+from autoresearch.objects import Repository
 from autoresearch.taskfile.scope import Scope
 from autoresearch.workspace import submodules
+from autoresearch.workspace.evaluation import OWN_NAMES, TreeOptions
+
+
+def placed(options: TreeOptions, prefix: str, tracked: Collection[str]) -> TreeOptions:
+    """The options with inputs and copies at the places where they are shown: each beside the others and what git tracks.
+
+    Raises:
+        RepositoryError: two are wanted at one place, or one where it cannot be.
+    """
+    copies = options.copies or {}
+    named = [*options.inputs, *copies, *options.caches]
+    for name in named:
+        if named.count(name) > 1:
+            raise RepositoryError(f"[evaluate] names {name} twice among inputs, copy and cache: one of them is enough")
+        way = os.path.normpath(prefix + name).split("/")
+        if way[0] == ".." and (way[1] == ".." or way[1] in OWN_NAMES):
+            raise RepositoryError(f"[evaluate] inputs names {name}, which cannot be shown there: name its absolute path")
+    _refuse_tracked_caches(() if options.build else options.caches, prefix, tracked, copies)
+    places = {os.path.normpath(prefix + name) for name in named}
+    inputs = between(options.inputs, prefix, tracked, named=places)
+    return replace(options, inputs=inputs, copies=between(copies, prefix, tracked, named=places, key="copy"))
+
+
+def _refuse_tracked_caches(caches: Sequence[str], prefix: str, tracked: Collection[str], copies: Collection[str]) -> None:
+    """A cache covers what lies at its place: nothing of git's may, and no copy.
+
+    Raises:
+        RepositoryError: naming cache and file.
+    """
+    for cache in caches:
+        place = prefix + cache
+        covered = next((path for path in tracked if path == place or path.startswith(place + "/")), None)
+        if covered is not None:
+            raise RepositoryError(
+                f"[evaluate] cache names {cache}, where git tracks {covered}: name a folder that only evaluations write"
+            )
+        copied = next((path for path in copies if path.startswith(cache + "/")), None)
+        if copied is not None:
+            raise RepositoryError(f"[evaluate] copy names {copied}, which lies in the cache {cache}: name one of them")
 
 
 def between(
@@ -38,7 +77,9 @@ def between(
             else:
                 found[path] = target
         if len(found) == before:
-            raise RepositoryError(f"[evaluate] {key} names {name}, which git tracks: it is in every tree already")
+            raise RepositoryError(
+                f"[evaluate] {key} names {name}, which git tracks: it is in every tree already as git holds it"
+            )
     return found
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autoresearch.errors import RepositoryError
-from autoresearch.git import Repository
+from autoresearch.objects import Repository
 from autoresearch.text import one_line
 
 _EXTENSIONS = (".so", ".pyd")

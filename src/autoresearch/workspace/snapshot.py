@@ -13,10 +13,12 @@ from pathlib import Path
 
 from autoresearch import git
 from autoresearch.errors import SetupError
-from autoresearch.git import Entry, Location, Repository
+from autoresearch.git import Location
+from autoresearch.objects import Repository
 from autoresearch.records import LARGEST, Blob, Edits
 from autoresearch.taskfile.scope import Scope
 from autoresearch.text import one_line, show_bytes
+from autoresearch.trees import Entry, object_id
 from autoresearch.workspace import survey
 from autoresearch.workspace.draft import never
 from autoresearch.workspace.submodules import LINK
@@ -148,7 +150,7 @@ class Checkout:
         if blob is not None and committed is not None and blob.mode != committed[0] and not self._has_modes:
             blob = Blob(blob.content, committed[0])
         self._blobs[path] = blob
-        return None if blob is None else (blob.mode, git.object_id("blob", blob.content, sha256=self._repository.sha256))
+        return None if blob is None else (blob.mode, object_id("blob", blob.content, sha256=self._repository.sha256))
 
     def _has_crlf(self, entry: Entry | None) -> bool:
         return entry is not None and _is_blob(entry) and b"\r\n" in self._repository.read(entry[1])

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from autoresearch import git
 from autoresearch.errors import DiskFault, RepositoryError
-from autoresearch.git import Entry, Location, Repository
+from autoresearch.git import Location
+from autoresearch.objects import Repository
+from autoresearch.trees import Entry
 from autoresearch.workspace import submodules
 from autoresearch.workspace.views import View
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from autoresearch import git
 from autoresearch.errors import RepositoryError
-from autoresearch.git import Entry, Location, Repository
+from autoresearch.git import Location
+from autoresearch.objects import Repository
+from autoresearch.trees import Entry
 
 LINK = "160000"
 

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from autoresearch.errors import RepositoryError
-from autoresearch.git import Entry, Location, Repository, command, environment, object_id, run
+from autoresearch.git import Location, command, environment, run
+from autoresearch.objects import Repository
 from autoresearch.taskfile.scope import Scope
+from autoresearch.trees import Entry, object_id
 from autoresearch.workspace import submodules
 from autoresearch.workspace.draft import never
 

@@ -15,10 +15,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from autoresearch.errors import DiskFault
-from autoresearch.git import Entry, Repository
+from autoresearch.objects import Repository
+from autoresearch.trees import Entry
 
 Signature = tuple[int, int, int, int, int]
 """Mode, size, mtime, ctime (both ns), inode; for a folder its mode only."""
+LAID = "laid"
+"""A file beside a steady tree whose date is that of the base's files."""
 _LINK = "160000"  # a submodule that is not shown
 
 
@@ -31,6 +34,8 @@ class WorkTree:
         files: all that the base has, by path.
         points: paths (relative to the tree) at which something from outside is shown: places to mount it on, or, with
             `linked`, symbolic links to it.
+        steady: the base's files have one date in all sessions, and a content has the same whenever it is laid again, so that
+            what was built stays newer than its sources; else a changed file is at least a second newer than any before it.
 
     What is made between `build` and `adopt` (by a set-up) belongs to the tree. `apply` builds where nobody did.
     """
@@ -43,6 +48,7 @@ class WorkTree:
         files: Mapping[str, Entry],
         points: Mapping[str, Path] | None = None,
         linked: bool = True,
+        steady: bool = False,
     ) -> None:
         self.folder = folder
         self.root = folder / "tree"
@@ -54,6 +60,9 @@ class WorkTree:
         self._made: frozenset[str] = frozenset()
         self._dirty: set[str] = set()
         self._times: dict[str, float] = {}
+        self._steady, self._began = steady, 0.0
+        self._dates: dict[tuple[str, Entry], float] = {}
+        self.newest = 0.0
         self._identity: Signature | None = None  # of the root: a program may put another folder or a link there
         self._repository: Repository | None = None
         self.built = False
@@ -77,6 +86,8 @@ class WorkTree:
         repository.call(f"--work-tree={self.root}", "checkout-index", "-a", "-f", "-q", env=env)
         index.unlink(missing_ok=True)
         self._check()
+        if self._steady:
+            self._date_base()
         for path, target in sorted(self._points.items()):
             self._make_point(self.root / path, target)
 
@@ -92,6 +103,31 @@ class WorkTree:
                 repository.check(oid, "blob", os.readlink(os.fsencode(self.root / path)))
             elif mode != _LINK:
                 repository.check(oid, "blob", (self.root / path).read_bytes())
+
+    def _date_base(self) -> None:
+        """Date all of the base's files to when it was laid out for the first time, before anything was built from it."""
+        mark = self.folder / LAID
+        if not mark.exists():
+            mark.touch()
+        self._began = mark.stat().st_mtime
+        self._dates.clear()
+        for path, (mode, _) in self._files.items():
+            if mode != _LINK:
+                os.utime(self.root / path, (self._began, self._began), follow_symlinks=False)
+
+    def _date(self, path: str, entry: Entry, before: float) -> float:
+        """When a file was changed, as programs are to see it that compare dates.
+
+        Args:
+            before: the latest date that another content had there.
+        """
+        if not self._steady:
+            return max(time.time(), before + 1.0)
+        if self._files.get(path) == entry:
+            return self._began
+        at = self._dates.setdefault((path, entry), max(time.time(), self._began + 1.0))
+        self.newest = max(self.newest, at)
+        return at
 
     def _make_point(self, point: Path, target: Path) -> None:
         point.parent.mkdir(parents=True, exist_ok=True)
@@ -273,7 +309,7 @@ class WorkTree:
             with open(fd, "wb") as file:
                 file.write(content)
                 os.fchmod(fd, 0o755 if mode == "100755" else 0o644)
-        at = max(time.time(), self._times.get(path, 0.0) + 1.0)
+        at = self._date(path, entry, self._times.get(path, 0.0))
         os.utime(target, (at, at), follow_symlinks=False)
         self._times[path] = at
         s = os.lstat(target)

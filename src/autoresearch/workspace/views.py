@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from autoresearch.git import Entry, Repository
+from autoresearch.objects import Repository
+from autoresearch.trees import Entry
 from autoresearch.workspace.submodules import LINK, Submodule
 
 _TREE = "40000"
