@@ -28,6 +28,7 @@ from autoresearch.books import Parts
 from autoresearch.choice import Wish
 from autoresearch.contracts import Brief
 from autoresearch.ledger import SqliteLedger
+from autoresearch.objects import Repository
 from autoresearch.project import Project
 from autoresearch.session import Session
 from autoresearch.testing import Patch, Scripted, canonical
@@ -98,7 +99,7 @@ def session(project: Path, slots: int, kill_at: int | None, watch: Callable[[int
     """Work on the run to its end, or to the kill; gives the number of boundaries passed."""
     boundaries = Boundaries(kill_at)
     boundaries.around(SqliteLedger, "append")
-    boundaries.around(git.Repository, "update_refs")
+    boundaries.around(Repository, "update_refs")
 
     def prepare(loop: Any) -> None:
         parts = loop.parts
