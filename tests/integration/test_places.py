@@ -223,6 +223,32 @@ def test_a_frozen_file_that_was_changed_is_among_the_edits_for_the_owner_to_refu
     assert shot(toy).edits == {"evaluate.py": Blob(b"print('score: 0')"), "lib/a.py": None}
 
 
+def test_what_the_user_had_changed_before_the_run_began_is_left_out_until_it_is_changed_again(
+    make_toy: Callable[..., Toy],
+) -> None:
+    toy = make_toy({"README.md": "1", "lib/a.py": "1", "gone/b.py": "1"})
+    toy.write({"README.md": "mine", "lib/a.py": "mine"})
+    shutil.rmtree(toy.folder / "gone")
+    measured(toy).write({"knob.txt": "8\n"})
+    why = "frozen, and changed before the run began; measured as the run's base has it"
+    found = shot(toy)
+    assert list(found.edits) == ["knob.txt"]
+    assert found.notes == (f"left out of the candidate ({why}): README.md, gone/b.py, lib/a.py",)
+    toy.git("commit", "-qm", "mine", "README.md")
+    assert shot(toy) == found
+    toy.write({"lib/a.py": "mine\n"})
+    assert sorted(shot(toy).edits) == ["knob.txt", "lib/a.py"]
+
+
+@pytest.mark.parametrize("command", ["python ./evaluate.py", "cd . && python 'evaluate.py'", "python -m evaluate"])
+def test_what_a_command_names_is_refused_also_where_it_was_changed_before_the_run_began(toy: Toy, command: str) -> None:
+    toy.write({"autoresearch.toml": TASK.replace("python evaluate.py", command)})
+    toy.commit()
+    toy.write({"evaluate.py": "print('score: 0')"})
+    measured(toy)
+    assert list(shot(toy).edits) == ["evaluate.py"]
+
+
 def test_a_frozen_file_that_a_commit_changed_needs_a_new_run(toy: Toy) -> None:
     measured(toy).write({"evaluate.py": "print('score: 0')"})
     toy.commit()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch.driving.earlier import changed_before
 from autoresearch.errors import SetupError
 from autoresearch.git import Location
 from autoresearch.history import History
@@ -107,6 +108,7 @@ def snapshot(place: Place, task: Task, history: History) -> Snapshot:
             own=(FILE, task.task.instructions, *_of_skill(place, repository, base, location.prefix)),
             apart=apart_of(task),
             shows=View(repository, parts=parts_of(task, location.prefix)).shows,
+            earlier=changed_before(task, place.folder, history.run.started_at),
         )
         found = Checkout(location, repository, place.folder, against).look()
         _refuse_committed(found, history.run.run, place.folder, location)

@@ -24,6 +24,7 @@ from autoresearch.workspace.draft import never
 from autoresearch.workspace.submodules import LINK
 
 _NEVER = ".autoresearch/"
+_BEFORE = "frozen, and changed before the run began; measured as the run's base has it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Against:
         own: files of the task that never count; `apart` names that evaluations are shown from elsewhere, where new files do not
             count; all as paths relative to the project.
         shows: whether a path from the repository's top is in any tree of the run.
+        earlier: whether a frozen file, by its path relative to the project, was changed before the run began.
     """
 
     base: str
@@ -43,6 +45,7 @@ class Against:
     own: Collection[str] = ()
     apart: Sequence[str] = ()
     shows: Callable[[str], bool] = lambda path: True
+    earlier: Callable[[str], bool] = lambda path: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +200,7 @@ class Checkout:
 
     def _against_one(self, n: int, tree: str, here: Mapping[str, Entry | None]) -> Found:
         edits: dict[str, Blob | None] = {}
-        frozen, dropped, new = [], [], []
+        frozen, dropped, before, new = [], [], [], []
         for path, entry in here.items():
             old = self._repository.find(tree, path)
             old = old if old is None or _is_blob(old) or old[0] == LINK else None  # a folder is no file
@@ -206,13 +209,15 @@ class Checkout:
             name = self._name(path)
             if old is None and not self._may_be_new(path):
                 dropped.append(path)
+            elif name not in self._against.scope and self._against.earlier(name):
+                before.append(path)
             elif name not in self._against.scope and path not in self._states:
                 frozen.append(path)
             elif entry is None or _is_blob(entry):
                 edits[name] = None if entry is None else self._blob(path, entry)
                 new += [name] if old is None else []
         source, staged = self._where_to_restore(edits, tree)
-        notes = (*self._notes, *_left_out(dropped))
+        notes = (*self._notes, *_left_out("new, not in the editable scope", dropped), *_left_out(_BEFORE, before))
         return Found(n, edits, tuple(frozen), tuple(new), source, staged, notes)
 
     def _name(self, path: str) -> str:
@@ -280,7 +285,7 @@ def _counted(content: bytes) -> Counter[bytes]:
     return Counter(lines if lines[-1] else lines[:-1])
 
 
-def _left_out(paths: Sequence[str]) -> Iterator[str]:
+def _left_out(why: str, paths: Sequence[str]) -> Iterator[str]:
     if paths:
         shown = ", ".join(map(one_line, paths[:5])) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
-        yield f"left out of the candidate (new, not in the editable scope): {shown}"
+        yield f"left out of the candidate ({why}): {shown}"
