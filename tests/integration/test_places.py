@@ -178,6 +178,15 @@ def test_the_nearest_kept_experiment_is_the_parent(toy: Toy) -> None:
     assert shot(toy).edits == {}
 
 
+@pytest.mark.parametrize("content", ["x\n", "x\ny\nz\n", "".join(f"{i}\n" for i in range(50))])
+def test_kept_file_that_is_written_anew_is_a_change_of_the_experiment_that_brought_it(toy: Toy, content: str) -> None:
+    measured(toy, knob(9), knob(8, **{"extra/new.py": "a\nb\nc\nd\n"}))
+    toy.write({"knob.txt": "8\n", "extra/new.py": content})
+    assert (shot(toy).parent, list(shot(toy).edits)) == (2, ["extra/new.py"])
+    toy.write({"knob.txt": "5\n"})  # all that it changed was written anew
+    assert (shot(toy).parent, sorted(shot(toy).edits)) == (2, ["extra/new.py", "knob.txt"])
+
+
 def test_discarded_and_rolled_back_experiments_are_nobodys_parent(toy: Toy) -> None:
     measured(toy, knob(12), knob(9))
     toy.write({"knob.txt": "12\n"})

@@ -190,11 +190,18 @@ class Checkout:
         return _counted(self._blob(path, entry).content if entry[0] != LINK else b"")
 
     def _apart(self, mine: Entry | None, lines: Counter[bytes] | None, other: Entry | None) -> int:
-        """How many lines one file has that the other has not, whatever their order; at least one where they differ."""
+        """How many lines one file has that the other has not, whatever their order; at least one where they differ.
+
+        A file that is there is never further away than none, whatever it holds: so a kept file that was written anew
+        stays a change of the experiment that brought it.
+        """
         if mine == other:
             return 0
         others = Counter[bytes]() if other is None or not _is_blob(other) else _counted(self._repository.read(other[1]))
-        return max(1, _apart(lines or Counter[bytes](), others))
+        lines = lines or Counter[bytes]()
+        if mine is None or other is None:
+            return 2 * max(lines.total(), others.total()) + 1
+        return max(1, min(_apart(lines, others), 2 * lines.total()))
 
     # -- against it --------------------------------------------------------------------------------------------------
 
