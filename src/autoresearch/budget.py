@@ -179,7 +179,7 @@ class Spending:
         """Why no further experiment may be asked for, or None."""
         budget, done = self.budget, self._experiments()
         if budget.experiments is not None and done >= budget.experiments:
-            return Ending("experiments", f"{counted(budget.experiments, 'experiment')} made")
+            return Ending("experiments", f"{counted(max(done, budget.experiments), 'experiment')} made")
         if budget.session_experiments is not None and self._of_session(done) >= budget.session_experiments:
             return Ending("session", f"{counted(budget.session_experiments, 'experiment')} of this session made")
         return self.money_spent() or self.may_measure() or self.out_of_time()
@@ -190,9 +190,9 @@ class Spending:
         Args:
             waiting: offers whose turn has not come yet.
         """
-        budget = self.budget
-        if budget.experiments is not None and self._experiments() + waiting >= budget.experiments:
-            return Ending("experiments", f"{counted(budget.experiments, 'experiment')} made")
+        budget, done = self.budget, self._experiments()
+        if budget.experiments is not None and done + waiting >= budget.experiments:
+            return Ending("experiments", f"{counted(max(done, budget.experiments), 'experiment')} made")
         return self.money_spent() or self.may_measure() or self.out_of_time()
 
     # -- money and tokens -------------------------------------------------------------------------------------------

@@ -248,9 +248,14 @@ class View(Sequence[Experiment]):
 
     @property
     def noise_sd(self) -> float:
-        """Standard deviation of one evaluation, in the metric's unit; 0.0 for an exact metric, and where it is not known."""
+        """Standard deviation of one evaluation of the baseline, in its unit; 0.0 if exact, and where it is not known."""
         method = self._history.agenda.method
         return 0.0 if method is None or self._history.exact else method.sd or 0.0
+
+    def scale(self, e: Experiment) -> float:
+        """How many times the baseline's noise there is at what an experiment had to beat: that of times grows with them."""
+        method, bar, base = self._history.agenda.method, self.bar(e), self._history.experiments[0].value
+        return abs(bar / base) if method is not None and method.log and bar and base else 1.0
 
     def gain(self, e: Experiment) -> float | None:
         """By how much a decided experiment was better than what it had to beat, in the metric's unit; None without a value."""

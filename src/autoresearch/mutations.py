@@ -64,16 +64,17 @@ def directions(task: Task) -> dict[str, str]:
 def near_misses(view: View) -> list[Experiment]:
     """Measured changes that lost by little against what they had to beat, newest first.
 
-    By little is by no more than two standard deviations of one evaluation, or half of what a keep of this run usually gains.
+    By little is by no more than two standard deviations of one evaluation, or half of what a keep of this run usually gains;
+    of times, as shares of them.
     Settings of a search over constants are none, nor what was kept when it was tried again, nor a tie of an exact metric, which
     has no effect.
     """
-    sd, gains = view.noise_sd, [g for e in view if e.n and e.kept and (g := view.gain(e)) is not None and g > 0]
-    reach = max(2 * sd, statistics.median(gains) / 2 if gains else 0.0)
+    gains = [g / view.scale(e) for e in view if e.n and e.kept and (g := view.gain(e)) is not None and g > 0]
+    reach = max(2 * view.noise_sd, statistics.median(gains) / 2 if gains else 0.0)
     again = {e.origin for e in view if e.kept}
     found = [e for e in view[max(1, len(view) - RECENT) :] if _lost(e) and not e.settings and e.n not in again]
     found = [e for e in found if not (view.exact and e.verdict is not None and e.verdict.reason == "tie")]
-    return [e for e in reversed(found) if (g := view.gain(e)) is not None and -reach <= g]
+    return [e for e in reversed(found) if (g := view.gain(e)) is not None and -reach * view.scale(e) <= g]
 
 
 def _lost(e: Experiment) -> bool:

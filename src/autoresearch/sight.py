@@ -30,12 +30,18 @@ _VALUES = (
 _FACTOR = re.compile(r": Bayes factor \S+")
 
 
-def digits(history: History) -> int | None:
-    """Places after the point (before it if negative) that the noise supports; None for an exact metric."""
+def digits(history: History, value: float | None = None) -> int | None:
+    """Places after the point (before it if negative) that the noise supports of a value; None for an exact metric.
+
+    Args:
+        value: the noise of times grows with them; without one, of a value like the baseline's.
+    """
     method = history.agenda.method
     if method is None or not method.sd or history.exact:
         return None
-    return -math.floor(math.log10(method.sd))
+    base = history.experiments[0].value
+    share = abs(value / base) if method.log and value and base else 1.0
+    return -math.floor(math.log10(method.sd * share))
 
 
 class Sight(View):
@@ -46,11 +52,11 @@ class Sight(View):
         seen: what was covered before, each experiment as it was then.
     """
 
-    __slots__ = ("_digits", "_seen")
+    __slots__ = ("_digits", "_history", "_seen")
 
     def __init__(self, history: History, decision: int, *, exact: bool = False, seen: Seen | None = None) -> None:
         super().__init__(history, max(0, decision))
-        self._digits = None if exact else digits(history)
+        self._history, self._digits = history, None if exact else digits(history)
         self._seen: Seen = {} if seen is None else seen
 
     def __getitem__(self, n: Any) -> Any:
@@ -103,7 +109,7 @@ class Sight(View):
         return m if value is None else replace(m, values={**m.values, metric: value})
 
     def _round(self, value: float | None) -> float | None:
-        return value if value is None or self._digits is None else round(value, self._digits)
+        return value if value is None or self._digits is None else round(value, digits(self._history, value))
 
     def _words(self, words: str) -> str:
         if self._digits is None:

@@ -190,7 +190,7 @@ class _Attempt:
         return Trial(not broken, f"a guard is broken: {broken}; {words}" if broken else words, self._output(report))
 
     def _rounded(self, value: float) -> float:
-        places = None if self._exact else digits(self._books.history)
+        places = None if self._exact else digits(self._books.history, value)
         return value if places is None else round(value, places)
 
     def _worded(self, report: Readout) -> str:

@@ -170,6 +170,19 @@ def test_values_have_the_digits_that_the_noise_supports_everywhere() -> None:
     assert found.body["value"] == 101.2
 
 
+def test_noise_of_times_shrinks_with_them_and_so_do_digits_and_near_misses() -> None:
+    story = noisy({**NOISY, "sd": 4.0, "log": True})
+    raced(story, [(5.1234, 100.0), (5.1234, 100.0)], "keep", "better")
+    raced(story, [(9.4567, 5.1234), (9.4567, 5.1234)])
+    raced(story, [(5.2345, 5.1234), (5.2345, 5.1234)])
+    raced(story, [(5.3456, 5.1234), (5.3456, 5.1234)])
+    found = reply(story)
+    assert "score 5.3 against 5.1 of experiment 1, the incumbent then, +3.9 % [90 %:" in "".join(found.lines)
+    assert (found.body["value"], found.body["incumbent"]) == (5.3, 5.1)
+    assert [row["experiment"] for row in found.body["near_misses"]] == [3]
+    assert "score 5.1 against 100 of the baseline, −9" in "".join(reply(story, 1).lines)
+
+
 def test_an_interval_is_never_narrower_than_what_rounding_takes() -> None:
     story = noisy()
     raced(story, [(101.04, 100.0), (101.04, 100.0), (101.04, 100.0)])

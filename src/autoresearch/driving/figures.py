@@ -31,7 +31,8 @@ class Figures:
         bar: the value that it had to beat, of experiment `against`.
         low, high: the 90 % interval of the change; None where the metric is exact, and where its noise is not known.
         pairs: races side by side under the same seed, 0 where there were none; `rests_on` says in words what was compared.
-        places: after the point, that the noise supports; None for an exact metric.
+        places: after the point, that the noise supports of the change; None for an exact metric.
+        shown, shown_bar: value and bar with the digits that it supports of each.
     """
 
     metric: str
@@ -45,6 +46,8 @@ class Figures:
     pairs: int
     rests_on: str
     places: int | None
+    shown: str
+    shown_bar: str
 
     @property
     def change(self) -> float | None:
@@ -68,10 +71,10 @@ class Figures:
     def words(self) -> str:
         """`val_bpb 0.9984 against 0.9940 of the incumbent, +0.44 % [90 %: +0.31, +0.57], worse, 4 pairs`."""
         unit = f" {line(self.unit, 20)}" if self.unit else ""
-        first = f"{line(self.metric, 60)} {show(self.value, self.places)}{unit}"
+        first = f"{line(self.metric, 60)} {self.shown}{unit}"
         if self.bar is None:
             return first
-        shown, bar = show(self.value, self.places), show(self.bar, self.places)
+        shown, bar = self.shown, self.shown_bar
         if shown == bar and self.value != self.bar:
             shown, bar = f"{self.value:.12g}", f"{self.bar:.12g}"
             first = f"{line(self.metric, 60)} {shown}{unit}"
@@ -108,9 +111,10 @@ def figures(history: History, n: int) -> Figures | None:
     seen = view.of(n)
     if run is None or not n or seen.value is None:
         return None
-    places, against = digits(history), history.incumbents[n - 1]
+    against = history.incumbents[n - 1]
     race = [m for m in seen.measurements[seen.base :] if m.phase == "race" and m.ok]
-    bar = rounded(_bar(history, race, n, against), places)
+    bar = rounded(raw := _bar(history, race, n, against), digits(history, raw))
+    places = digits(history, max(seen.value, bar or 0.0, key=abs))
     half = None if bar is None else _half(history, seen, race, against, bar)
     change = 0.0 if bar is None else rounded(seen.value - bar, places) or 0.0
     low, high = (None, None) if half is None else (_end(change - half, places), _end(change + half, places))
@@ -126,6 +130,8 @@ def figures(history: History, n: int) -> Figures | None:
         pairs=(pairs := len(gains.pairs(race, history))),
         rests_on=_rests_on(history, seen, race, pairs),
         places=places,
+        shown=show(seen.value, digits(history, seen.value)),
+        shown_bar=show(bar, digits(history, bar)),
     )
 
 
@@ -177,7 +183,7 @@ def _half(history: History, e: Experiment, race: Sequence[Measurement], against:
         half = _Z95 * sd * math.sqrt(1 / ours + 1 / theirs)
     else:
         return None
-    places = digits(history)
+    places = digits(history, bar)
     return half if places is None else math.hypot(half, _ROUNDING * _step(places))
 
 

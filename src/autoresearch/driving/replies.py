@@ -183,15 +183,16 @@ def _near(view: Sight, history: History) -> list[Experiment]:
 
 
 def _miss(e: Experiment, view: Sight, history: History) -> str:
-    places = digits(history)
-    change = show_change(e.value, rounded(view.bar(e), places))
-    value = f"{line(view.run.metric, 60)} {show(e.value, places)}" if e.value is not None else cases.outcome(e)
+    bar = view.bar(e)
+    change = show_change(e.value, rounded(bar, digits(history, bar)))
+    shown = f"{line(view.run.metric, 60)} {show(e.value, digits(history, e.value))}"
+    value = shown if e.value is not None else cases.outcome(e)
     told = f' "{line(e.description, 120)}"' if line(e.description, 120) else ""
     return f"experiment {e.n}{told}, {value}{f' ({change})' if change else ''}"
 
 
 def _miss_body(e: Experiment, view: Sight, history: History) -> Mapping[str, Any]:
-    bar = rounded(view.bar(e), digits(history))
+    bar = rounded(raw := view.bar(e), digits(history, raw))
     relative = round((e.value - bar) / abs(bar), 9) if bar and e.value is not None else None
     return {"experiment": e.n, "description": line(e.description, 300), "value": e.value, "change_relative": relative}
 

@@ -115,12 +115,13 @@ def result(history: History) -> str:
 
 
 def _worth(history: History) -> str:
-    run, places, found = history.run, digits(history), history.validated
+    run, found = history.run, history.validated
     assert run is not None
     if found is not None and not found.held_out:
         return line(headline(history), 400)
     view = Sight(history, history.decided)
     change = show_change(view.incumbent.value, view.baseline.value)
-    claim = f"{line(run.metric, 60)} {show(view.baseline.value, places)} → {show(view.incumbent.value, places)}"
+    old, new = (show(e.value, digits(history, e.value)) for e in (view.baseline, view.incumbent))
+    claim = f"{line(run.metric, 60)} {old} → {new}"
     shown = f"{claim} ({change})" if change else claim
     return f"{shown} as measured on the way, optimistic until autoresearch report has it validated"
