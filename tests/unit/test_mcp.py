@@ -279,3 +279,15 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     with pytest.raises(SetupError, match=r"pip install 'autoresearch\[mcp\]'"):
         command.serve_tools(Path(), None, enter=False)
+
+
+def test_without_the_extra_a_configuration_is_printed_and_the_server_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    command.print_config("claude", tmp_path, None, enter=False)
+    said = capsys.readouterr()
+    assert "mcpServers" in json.loads(said.out)
+    assert "pip install 'autoresearch[mcp]'" in said.err
+    with pytest.raises(SetupError, match=r"pip install 'autoresearch\[mcp\]'"):
+        command.serve_tools(tmp_path, None, enter=False)

@@ -41,7 +41,7 @@ def check_task(folder: Path, *, as_json: bool, yes: bool, fix: bool = False, aa:
     if as_json:
         sys.stdout.write(json.dumps({**found.as_json(), "notices": notices}, ensure_ascii=False) + "\n")
     else:
-        last = _last(found, fix=fix, run=f"autoresearch run{_flags(Project.find(folder))}")
+        last = _last(found, fix=fix, then=_then(found, Project.find(folder)))
         sys.stdout.write("\n".join([*lines(found, fix=fix), *notices, last]) + "\n")
     return 0 if found.ready else 1
 
@@ -251,9 +251,16 @@ def _flags(project: Project) -> str:
     return " --new" if is_open and all(r.ruler != digest for r in is_open) else ""
 
 
-def _last(found: Findings, *, fix: bool, run: str) -> str:
+def _then(found: Findings, project: Project) -> str:
+    """What comes after a task that is ready."""
+    if load(project.folder).proposer[0].kind == "knobs" and not found.sweep.knobs:
+        return "say who proposes ([proposer] kind, or run --proposer), or let your agent drive: autoresearch try"
+    return f"autoresearch run{_flags(project)}"
+
+
+def _last(found: Findings, *, fix: bool, then: str) -> str:
     if found.ready:
-        return f"ready. next: {run}"
+        return f"ready. next: {then}"
     if found.lines and not found.problems and not found.paid.problems:
         return "not ready as the file stands; with these lines it is: autoresearch check --fix"
     return "not ready: mend this and run `autoresearch check` again"

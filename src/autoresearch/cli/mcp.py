@@ -12,6 +12,8 @@ from autoresearch.mcp.clients import config_of
 from autoresearch.project import Project
 from autoresearch.taskfile import load
 
+_MISSING = "the MCP server needs the extra `mcp`: pip install 'autoresearch[mcp]'"
+
 
 def serve_tools(folder: Path, run: str | None, *, enter: bool) -> int:
     """Answer the client at the other end of standard input and output; gives the exit code.
@@ -20,7 +22,7 @@ def serve_tools(folder: Path, run: str | None, *, enter: bool) -> int:
         SetupError: the extra is not installed.
     """
     if find_spec("mcp") is None:
-        raise SetupError("the MCP server needs the extra `mcp`: pip install 'autoresearch[mcp]'")
+        raise SetupError(_MISSING)
     from autoresearch.mcp.seat import Seat
     from autoresearch.mcp.server import serve
 
@@ -39,7 +41,8 @@ def print_config(client: str, folder: Path, run: str | None, *, enter: bool) -> 
     if folder != Path():
         args += ["--folder", str(folder.absolute())]
     config = config_of(client, args, _variables(folder))
-    sys.stderr.write("".join(f"{line}\n" for line in config.how))
+    missing = [_MISSING] if find_spec("mcp") is None else []
+    sys.stderr.write("".join(f"{line}\n" for line in [*config.how, *missing]))
     sys.stdout.write(config.text)
 
 
