@@ -142,6 +142,20 @@ def test_keep_rests_on_two_runs_of_the_candidate_at_least() -> None:
     assert kept == 60
 
 
+@pytest.mark.parametrize(("effect", "quicker", "kept"), [(1.0, 0.65, 0), (0.65, 1.0, 40)])
+def test_machine_that_is_quicker_from_now_on_makes_no_gain_of_a_time(effect: float, quicker: float, kept: int) -> None:
+    found = 0
+    for seed in range(40):
+        draw = random.Random(seed)
+
+        def seconds(step: Measure, draw: random.Random = draw) -> float:
+            share = 1.0 if step.phase == "baseline" else quicker  # since then nothing else works on it
+            return 79.0 * share * (effect if step.of else 1.0) * math.exp(draw.gauss(0, 0.02))
+
+        found += Bench(seconds, replace(SETTINGS, direction="minimize", log=True), "bayes").experiment().kept
+    assert found == kept
+
+
 @pytest.mark.parametrize("repeats", [2, 4, 8])
 def test_never_more_runs_than_the_repeats_allow(repeats: int) -> None:
     most = max(len(played([0.0, 1.2], seed, max_repeats=repeats)) for seed in range(120))

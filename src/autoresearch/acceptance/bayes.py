@@ -253,7 +253,12 @@ class Weighing:
         return self._measure("incumbent" if incumbent else "candidate")
 
     def _sure(self, runs: list[Run], found: Estimate, sd: float) -> bool:
-        """Whether the candidate's runs are all far above where the incumbent is known to stand."""
+        """Whether the candidate's runs are all far above where the incumbent is known to stand.
+
+        Never of a time: when something else ends on the machine, all that is measured from then on is far above.
+        """
+        if self._scale.log:
+            return False
         error = sd * math.sqrt(found.level_variance + 1)
         is_alone = not self._trial.incumbent
         return is_alone and all((run.value - found.level) / error >= SURE for run in runs if run.candidate)
