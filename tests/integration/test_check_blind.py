@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tomllib
 import venv
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.checking import check
 from tests.conftest import Toy
 
 MakeToy = Callable[..., Toy]
@@ -53,14 +49,6 @@ def project(make_toy: MakeToy, check: str, installed: dict[str, str]) -> Toy:
         (site / name).write_text(text.format(checkout=toy.folder))
     toy.moved()
     return toy
-
-
-def check(folder: Path, *flags: str, code: int) -> dict[str, Any]:
-    argv = [sys.executable, "-m", "autoresearch", "check", "--json", *flags]
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120)
-    assert done.returncode == code, done.stdout + done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
 
 
 @pytest.mark.parametrize(

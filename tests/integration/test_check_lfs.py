@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
-import sys
 import tomllib
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
+from tests.checking import check
 from tests.conftest import TASK, Toy
 
 MakeToy = Callable[..., Toy]
@@ -30,14 +26,6 @@ def stored(make_toy: MakeToy, evaluator: str) -> Toy:
     assert toy.git("status", "--porcelain") == ""
     toy.moved()
     return toy
-
-
-def check(folder: Path, *flags: str, code: int) -> dict[str, Any]:
-    argv = [sys.executable, "-m", "autoresearch", "check", "--json", *flags]
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120)
-    assert done.returncode == code, done.stdout + done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
 
 
 def test_data_in_lfs_is_put_into_each_tree_by_a_setup(make_toy: MakeToy) -> None:
