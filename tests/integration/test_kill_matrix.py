@@ -12,7 +12,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "kill_matrix.py"
 
 
-@pytest.mark.parametrize(("slots", "every", "moments"), [(1, 2, 25), (4, 5, 25)])
+@pytest.mark.parametrize(("slots", "every", "moments"), [(1, 3, 15), (4, 7, 15)])
 def test_killed_runs_go_on_to_the_ledger_of_the_run_nobody_killed(slots: int, every: int, moments: int) -> None:
     argv = [sys.executable, str(SCRIPT), "--slots", str(slots), "--every", str(every), "--random", str(moments)]
     result = subprocess.run(argv, capture_output=True, text=True, check=False)
