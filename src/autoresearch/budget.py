@@ -262,6 +262,8 @@ class Spending:
 
     def reported(self, proposer: str) -> Allowance | None:
         """What a proposer without caps, as a command, said that one proposal cost at most; None where it cost nothing."""
+        if not (self.history.cost_usd or self.history.tokens):
+            return None  # most runs: nothing is looked for in ten thousand experiments
         paid = [e for e in self.history.experiments if e.n and e.proposer == proposer and (e.cost_usd or e.tokens)]
         return Allowance(max(e.cost_usd for e in paid), max(e.tokens for e in paid)) if paid else None
 
