@@ -504,8 +504,10 @@ def test_who_waits_is_told_that_the_records_were_moved_and_none_are_made_in_thei
     asked = seat.start("try", "-m", "to 9", "--json")
     seat.left(1)
     records, aside = seat.folder / ".autoresearch", seat.folder.parent / "aside"
+    asked.send_signal(signal.SIGSTOP)  # else it might have another owner before they are moved
     os.kill(seat.owner(), signal.SIGKILL)
     records.rename(aside)
+    asked.send_signal(signal.SIGCONT)
     out, err = asked.communicate(timeout=LIMIT_S)
     assert (asked.returncode, records.exists()) == (2, False), out + err
     assert "no run in" in err
