@@ -81,10 +81,10 @@ class Session:
         self._words = Words(project.folder, self.task)
         self.location = project.location(wish.confirm)
         self.pictures = True
-        while not self._is_begun(project, wish):
-            pass  # another name: the one of the day was taken by another project of the repository meanwhile
+        while not self._open_run(project, wish):
+            pass  # the name of the day was taken by another project of the repository meanwhile: once more, with the next one
 
-    def _is_begun(self, project: Project, wish: Wish) -> bool:
+    def _open_run(self, project: Project, wish: Wish) -> bool:
         """Hold a run and record that it begins or goes on; False where its name was taken just now."""
         self.notices: list[str] = []
         with ExitStack() as opened:
@@ -259,13 +259,13 @@ class Session:
             chosen = self.wish.name is not None or self.wish.new or self.wish.start is not None
             if not chosen and (other := self._choice.going_on()) is not None:
                 raise SetupError(f"run {other.run} was begun by another process meanwhile: autoresearch run goes on with it")
-            if not self._is_claimed():
+            if not self._claim():
                 return False
             self._record_start()
         return True
 
-    def _is_claimed(self) -> bool:
-        """Take the run's names in the repository, before the ledger names them.
+    def _claim(self) -> bool:
+        """Take the run's names in the repository, before the ledger names them; False where another has the name of the day.
 
         Raises:
             NameTaken: the name was wished for, and another has it.
